@@ -1,0 +1,141 @@
+"""The configuration: every key, its type, its default and what it means.
+
+One dataclass per section. A recipe in ``configs/`` sets only what differs from these defaults;
+``tdn train --help`` prints this file's texts. Reading YAML and command-line overrides is
+``tdn.config_loading``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Union
+
+
+@dataclass
+class ModelConfig:
+    """The network (see ``tdn.create_model``)."""
+
+    name: str = "tdn_resnet50"
+    """tdn_* or tsn_* (the frame-only baseline) and a backbone: resnet10/18/34/50/101/152."""
+    num_segments: int = 8
+    """Segments per clip, T; each is 5 consecutive frames."""
+    num_classes: int = 0
+    """Number of classes; required."""
+    dropout: float = 0.5
+    """Probability of dropping a feature before the classifier, 0 to 1."""
+    width: int = 64
+    """Channels of the stem; 64 is the published ResNet, smaller makes a smaller network."""
+    pretrained: Union[str, None] = None  # noqa: UP007 - jsonargparse shows this form in its help
+    """Checkpoint to start from: upstream's, torchvision's ImageNet ResNet, or one of ours."""
+
+
+@dataclass
+class DataConfig:
+    """The clips: which videos, and how they become network input."""
+
+    train_list: str = ""
+    """List of training videos: a line is "path label" or "path frames label"."""
+    validation_list: str = ""
+    """List of validation videos, in the same format."""
+    root: str = ""
+    """Folder that the list's paths are relative to; empty means the list's own folder."""
+    labels: str = ""
+    """Text file with one class name a line, line 1 for label 0; optional, for reports."""
+    batch_size: int = 8
+    """Clips per process and step."""
+    crop_size: Union[int, tuple[int, int]] = 224  # noqa: UP007
+    """Network input in pixels: one number for a square, or [height, width]."""
+    short_side: int = 256
+    """Validation: the shorter side is resized to this before the centre crop, pixels."""
+    scales: list[float] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
+    """Training: crop sizes as fractions of the largest crop that fits."""
+    flip: bool = True
+    """Training: mirror half of the clips left to right."""
+    flip_labels: dict[int, int] = field(default_factory=dict)
+    """Label that a class becomes when its clip is mirrored, for example {86: 87, 87: 86}."""
+    num_threads: int = 2
+    """CPU threads per process that decode and resize."""
+    prefetch: int = 2
+    """Batches prepared ahead of the training step."""
+
+
+@dataclass
+class OptimizerConfig:
+    """How weights change (paper section 4.2)."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """sgd (momentum, no Nesterov: the published recipe) or adamw."""
+    lr: float = 0.01
+    """Learning rate at the global batch of the recipe; nothing rescales it silently."""
+    weight_decay: float = 5e-4
+    """Weight decay on all parameters, biases and batch norm included, as published."""
+    momentum: float = 0.9
+    """Momentum of sgd."""
+    clip_norm: float = 20.0
+    """Largest L2 norm of all gradients together; 0 turns clipping off."""
+    backend: Literal["auto", "torch", "apex"] = "auto"
+    """Who runs the update: auto takes NVIDIA Apex where it is built and fits, else torch."""
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate changes; stepped every iteration."""
+
+    name: Literal["step", "cosine", "one_cycle", "constant"] = "step"
+    """step (x gamma at milestones), cosine, one_cycle or constant."""
+    milestones: list[int] = field(default_factory=lambda: [30, 45, 55])
+    """step: epochs after which the rate is multiplied by gamma."""
+    gamma: float = 0.1
+    """step: the factor."""
+    min_lr: float = 1e-5
+    """cosine: the final learning rate."""
+    warmup_epochs: float = 0.0
+    """Linear warm-up from lr/100, in epochs (one_cycle has its own)."""
+
+
+@dataclass
+class TrainingConfig:
+    """The training run."""
+
+    epochs: int = 60
+    """Passes over the training list."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the network: auto is bf16 on a GPU that has it, else fp16; fp32 on a CPU."""
+    resume: str = "auto"
+    """auto (the run folder's last checkpoint, if any), a checkpoint's path, or none."""
+    label_smoothing: float = 0.0
+    """Probability mass spread over all classes, 0 to 1."""
+    validate_every: int = 1
+    """Epochs between validations; the last epoch is always validated."""
+    log_every: int = 20
+    """Steps between lines of log.jsonl."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs: auto takes the GPU if there is one."""
+    cpu_threads: int = 0
+    """Threads of torch on the CPU, per process; 0 keeps torch's own choice."""
+
+
+@dataclass
+class LoggingConfig:
+    """What a run writes besides log.jsonl."""
+
+    tensorboard: bool = True
+    """Write TensorBoard event files to <output>/tensorboard."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+@dataclass
+class Config:
+    """Everything a run needs; written resolved to <output>/config.yaml."""
+
+    output: str = "runs/default"
+    """Run folder: configuration, log, checkpoints, scores."""
+    seed: int = 0
+    """Seed of everything random: initial weights, order, sampling, crops, dropout."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
