@@ -1,0 +1,129 @@
+"""The ``tdn`` command: finds the subcommand, runs it, and turns user errors into one line.
+
+Subcommands live in ``tdn.commands``, one module each: ``HELP`` (a line), ``add_arguments(parser)``
+and ``run(arguments) -> int``. A module with ``CONFIGURED = True`` also takes ``--config FILE`` and
+dotted overrides, which arrive as ``arguments.config`` and ``arguments.overrides``. Modules import
+torch or DALI inside ``run``, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+import tdn
+from tdn.errors import UserError
+
+COMMANDS = ("train", "evaluate", "index", "demo-data", "demo")
+
+_DESCRIPTION = """\
+Temporal Difference Networks: train and test action recognition on your videos.
+
+  tdn train --config configs/demo.yaml --data.train_list train.txt --output runs/mine
+  tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with the mistake in one line instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see '{self.prog} --help'")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        words: The command's words without the program's name; by default those of this process.
+
+    Returns:
+        0 when the job was done; 2 after a mistake of the user's, told on standard error in one
+        line; 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    name = words[0] if words and words[0] in COMMANDS else None
+    prog = f"tdn {name}" if name else "tdn"
+    try:
+        if name is None:
+            return _without_command(words)
+        module = _command(name)
+        return int(module.run(_parse(prog, module, words[1:])))
+    except UserError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f"tdn.commands.{name.replace('-', '_')}")
+
+
+def _without_command(words: list[str]) -> int:
+    parser = _Parser(
+        prog="tdn",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="'tdn COMMAND --help' explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"tdn {tdn.__version__}")
+    commands = parser.add_argument_group("commands")
+    for name in COMMANDS:
+        # Shown for the help only: the command's own parser reads its words.
+        commands.add_argument(name, nargs="?", help=_command(name).HELP, metavar=name)
+    if words and not words[0].startswith("-"):
+        close = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else "; 'tdn --help' lists them"
+        raise UserError(f"no command '{words[0]}'{hint}")
+    parser.parse_args(words)
+    parser.print_help()
+    return 0 if not words else 2
+
+
+def _parse(prog: str, module: ModuleType, words: list[str]) -> argparse.Namespace:
+    configured = getattr(module, "CONFIGURED", False)
+    parser = _Parser(
+        prog=prog,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=not configured,
+    )
+    module.add_arguments(parser)
+    if not configured:
+        return parser.parse_args(words)
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="YAML file; keys it leaves out keep their defaults",
+    )
+    parser.add_argument("-h", "--help", action="store_true", help="show this help and all keys")
+    if {"-h", "--help"} & set(words):
+        _print_configured_help(parser)
+        raise SystemExit(0)
+    arguments, arguments.overrides = parser.parse_known_args(words, argparse.Namespace())
+    return arguments
+
+
+def _print_configured_help(parser: argparse.ArgumentParser) -> None:
+    from tdn.config_loading import config_parser
+
+    keys = config_parser().format_help()
+    parser.usage = f"{parser.prog} --config FILE [--key.name VALUE ...]"
+    parser.epilog = (
+        "Every key of the configuration can be given as an option and then overrides the file, "
+        "for example --optimizer.lr 0.02:\n\n" + keys.split("\n\n", 2)[2]
+    )
+    parser.print_help()

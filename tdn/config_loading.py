@@ -1,0 +1,267 @@
+"""Reading a configuration: YAML file, then dotted overrides, then checks of every value.
+
+Unknown keys are refused with the nearest known one, wrong types and impossible values with the key,
+the value and the remedy; each as one line (``UserError``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from tdn.config import Config
+from tdn.errors import UserError
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file and apply command-line overrides.
+
+    Args:
+        path: YAML file, or None for the defaults alone.
+        overrides: Command-line words, such as ``["--optimizer.lr", "0.02"]``.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        UserError: The file cannot be read, a key is unknown, or a value does not fit.
+    """
+    words = [str(word) for word in overrides]
+    if path is not None:
+        tree = _read_yaml(Path(path))
+        _check_keys(Path(path), tree)
+        words = ["--config", str(path), *words] if tree else words
+    parser = config_parser()
+    try:
+        values = vars(parser.instantiate(parser.parse_args(words)))
+    except ArgumentError as error:
+        raise UserError(_one_line(str(error))) from None
+    values.pop("config")
+    config = Config(**values)
+    check_config(config)
+    return config
+
+
+def resolve_config(config: Config | str | Path) -> Config:
+    """A configuration given either loaded or as the path of its YAML file.
+
+    Raises:
+        UserError: As ``load_config`` and ``check_config``.
+    """
+    if not isinstance(config, Config):
+        return load_config(config)
+    check_config(config)
+    return config
+
+
+def config_parser(prog: str = "tdn", description: str | None = None) -> ArgumentParser:
+    """The parser of ``--config FILE`` and every dotted key; its help lists them all."""
+    parser = ArgumentParser(
+        prog=prog,
+        description=description,
+        usage="%(prog)s --config FILE [--key.name VALUE ...]",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the keys below.")
+    parser.add_class_arguments(Config)
+    return parser
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """The configuration as nested plain dicts, lists and numbers (what YAML and JSON can hold)."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return value
+
+    return {key: plain(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def dump_config(config: Config) -> str:
+    """The configuration as YAML that ``load_config`` reads back to an equal one."""
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False)
+
+
+def known_keys() -> list[str]:
+    """Every dotted key, in the order of ``tdn.config``."""
+    return [key for key, _ in _flatten(dataclasses.asdict(Config()))]
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration file; check --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a configuration file: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "malformed"
+        raise UserError(f"{where}: not valid YAML: {problem}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: must hold 'key: value' lines, not {_kind(tree)}")
+    return tree
+
+
+def _check_keys(path: Path, tree: Mapping[str, Any]) -> None:
+    sections = {
+        f.name: {inner.name for inner in dataclasses.fields(f.default_factory)}  # type: ignore[arg-type]
+        for f in dataclasses.fields(Config)
+        if f.default_factory is not dataclasses.MISSING
+    }
+    plain = {f.name for f in dataclasses.fields(Config)} - set(sections)
+    for key, value in tree.items():
+        if key in plain:
+            if value is None:
+                raise UserError(f"{path}: '{key}' is empty; give a value or drop the key")
+            continue
+        if key not in sections:
+            raise UserError(f"{path}: unknown key '{key}'{_suggestion(str(key))}")
+        if not isinstance(value, dict):
+            example = next(iter(sorted(sections[key])))
+            raise UserError(
+                f"{path}: '{key}' is a section and needs keys below it, such as "
+                f"'{key}.{example}', not {_kind(value)}"
+            )
+        for inner in value:
+            if inner not in sections[key]:
+                name = f"{key}.{inner}"
+                raise UserError(f"{path}: unknown key '{name}'{_suggestion(name)}")
+            if value[inner] is None and f"{key}.{inner}" != "model.pretrained":
+                raise UserError(f"{path}: '{key}.{inner}' is empty; give a value or drop the key")
+
+
+def _kind(value: object) -> str:
+    names = {"NoneType": "nothing", "list": "a list", "str": "text"}
+    return names.get(type(value).__name__, f"'{value}'")
+
+
+def _suggestion(key: str) -> str:
+    known = known_keys()
+    last = key.rsplit(".", 1)[-1]
+    close = [name for name in known if name.rsplit(".", 1)[-1] == last]  # in the wrong section
+    if not close:
+        names = known + sorted({name.split(".")[0] for name in known})
+        close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else "; 'tdn train --help' lists all keys"
+
+
+def _one_line(message: str) -> str:
+    """What jsonargparse reports, as one line in this product's words."""
+    unknown = re.match(r"unrecognized arguments: (\S+)", message)
+    if unknown:
+        word = unknown[1].split("=")[0]
+        if word.startswith("--"):
+            return f"unknown option '{word}'{_suggestion(word[2:])}"
+        return f"'{word}' is not an option; options are written '--key.name VALUE'"
+    key = re.search(r'Parser key "([^"]+)"', message)
+    given = re.search(r"(?:Got value|Given value): (.*)", message)
+    wanted = re.search(r"Expected an? (.*?)\. Got value", message)
+    if key and given:
+        kinds = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
+        kinds |= {"<class 'bool'>": "true or false", "<class 'str'>": "text (quote a number)"}
+        if wanted is None:
+            need = "a value of the type that 'tdn train --help' shows"
+        elif wanted[1].startswith("typing.Literal"):
+            need = "one of " + wanted[1][len("typing.Literal") :].strip("[]").replace("'", "")
+        else:
+            need = kinds.get(wanted[1], wanted[1])
+        return f"{key[1]}: '{given[1]}' does not fit; give {need}"
+    return " ".join(message.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """A condition on one key's value and what to say when it fails."""
+
+    key: str
+    holds: Any
+    need: str
+
+
+def _is_crop(value: Any) -> bool:
+    sides = (value, value) if isinstance(value, int) else tuple(value)
+    return len(sides) == 2 and all(side >= 32 for side in sides)
+
+
+_RULES = (
+    _Rule("output", lambda v: bool(v.strip()), "a folder's name"),
+    _Rule("seed", lambda v: 0 <= v < 2**63, "a whole number from 0"),
+    _Rule("model.num_segments", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("model.num_classes", lambda v: v >= 1, "the number of classes in the lists"),
+    _Rule("model.dropout", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    _Rule("model.width", lambda v: v >= 8 and v % 8 == 0, "a multiple of 8"),
+    _Rule("data.batch_size", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("data.crop_size", _is_crop, "pixels from 32: one number or [height, width]"),
+    _Rule("data.short_side", lambda v: v >= 32, "a whole number of pixels from 32"),
+    _Rule(
+        "data.scales",
+        lambda v: len(v) > 0 and all(0 < s <= 1 for s in v),
+        "a list of numbers above 0, at most 1",
+    ),
+    _Rule("data.num_threads", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("data.prefetch", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
+    _Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),
+    _Rule("optimizer.momentum", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    _Rule("optimizer.clip_norm", lambda v: 0 <= v < math.inf, "a number from 0 (0: no clipping)"),
+    _Rule(
+        "schedule.milestones",
+        lambda v: all(m >= 0 for m in v) and v == sorted(set(v)),
+        "rising epoch numbers",
+    ),
+    _Rule("schedule.gamma", lambda v: 0 < v <= 1, "a number above 0, at most 1"),
+    _Rule("schedule.min_lr", lambda v: 0 <= v < math.inf, "a number from 0"),
+    _Rule("schedule.warmup_epochs", lambda v: 0 <= v < math.inf, "a number from 0"),
+    _Rule("training.epochs", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("training.label_smoothing", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    _Rule("training.validate_every", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("training.log_every", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("training.cpu_threads", lambda v: v >= 0, "a whole number from 0 (0: torch's choice)"),
+)
+
+
+def check_config(config: Config) -> None:
+    """Refuse values that cannot work, before anything is read or written.
+
+    Raises:
+        UserError: Names the key, the value and what fits.
+    """
+    for rule in _RULES:
+        value: Any = config
+        for part in rule.key.split("."):
+            value = getattr(value, part)
+        if not rule.holds(value):
+            raise UserError(f"{rule.key}: {value!r} does not fit; give {rule.need}")
+    classes = config.model.num_classes
+    for label, mirrored in config.data.flip_labels.items():
+        if not (0 <= label < classes and 0 <= mirrored < classes):
+            raise UserError(
+                f"data.flip_labels: {label}: {mirrored} is outside the labels 0 to {classes - 1}; "
+                "correct the map or model.num_classes"
+            )
