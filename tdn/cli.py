@@ -113,7 +113,8 @@ def _parse(prog: str, module: ModuleType, words: list[str]) -> argparse.Namespac
     if {"-h", "--help"} & set(words):
         _print_configured_help(parser)
         raise SystemExit(0)
-    arguments, arguments.overrides = parser.parse_known_args(words, argparse.Namespace())
+    arguments, overrides = parser.parse_known_args(words)
+    arguments.overrides = overrides
     return arguments
 
 

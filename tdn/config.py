@@ -57,6 +57,8 @@ class DataConfig:
     """CPU threads per process that decode and resize."""
     prefetch: int = 2
     """Batches prepared ahead of the training step."""
+    max_bad_share: float = 0.1
+    """Share of videos that may turn out to be undecodable before the run stops, 0 to 1."""
 
 
 @dataclass

@@ -226,6 +226,7 @@ _RULES = (
     ),
     _Rule("data.num_threads", lambda v: v >= 1, "a whole number from 1"),
     _Rule("data.prefetch", lambda v: v >= 1, "a whole number from 1"),
+    _Rule("data.max_bad_share", lambda v: 0 <= v <= 1, "a number from 0 to 1"),
     _Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
     _Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),
     _Rule("optimizer.momentum", lambda v: 0 <= v < 1, "a number from 0 to below 1"),

@@ -1,0 +1,32 @@
+"""Which decoder reads a file: DALI (NVDEC on a GPU, or its CPU decoder), or PyAV."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tdn.pipelines.manifest import Clip, Manifest
+
+# Without a GPU DALI decodes only these, and reports H.264 as "not supported by the CPU variant".
+_CPU_CODECS = frozenset({"vp8", "vp9", "mjpeg"})
+_NVDEC_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1"})
+# 8 bits, 4:2:0: what NVDEC takes of every codec.
+_PIXEL_FORMATS = frozenset({"yuv420p", "yuvj420p"})
+
+
+def decoded_by_dali(clip: Clip, gpu: bool) -> bool:
+    """Whether DALI decodes a file itself; it ignores rotation, so a turned file goes to PyAV."""
+    return (
+        clip.codec in (_NVDEC_CODECS if gpu else _CPU_CODECS)
+        and clip.pixel_format in _PIXEL_FORMATS
+        and clip.rotation == 0
+    )
+
+
+def describe_decoders(manifest: Manifest, gpu: bool) -> str:
+    """How many usable files each decoder reads, for the log: "300 vp9 by DALI, ..."."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in manifest.usable.tolist():
+        clip = manifest.clip(row)
+        dali = "NVDEC" if gpu else "DALI on the CPU"
+        counts[clip.codec, dali if decoded_by_dali(clip, gpu) else "PyAV on the CPU"] += 1
+    return ", ".join(f"{n} {codec} by {decoder}" for (codec, decoder), n in counts.most_common())

@@ -1,0 +1,215 @@
+"""Batches of clips for the network: ``create_loader``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from tdn.config import Config
+from tdn.config_loading import resolve_config
+from tdn.devices import resolve_device
+from tdn.errors import UserError
+from tdn.pipelines.decoders import describe_decoders
+from tdn.pipelines.faults import dali_reason, find_undecodable
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.plans import Planner, View
+from tdn.pipelines.stream import Position, Stream
+
+_log = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """What a step works on; N clips of T segments."""
+
+    clips: torch.Tensor
+    """(N, T, 5, H, W, 3) uint8 RGB, on the loader's device: DALI's own memory, not a copy."""
+    labels: torch.Tensor
+    """(N,) int64, on the CPU; of the mirrored class where a clip was mirrored."""
+    indices: torch.Tensor
+    """(N,) int64, on the CPU: rows in the list, from 0, blank lines not counted."""
+    frame_numbers: torch.Tensor
+    """(N, T, 5) int64, on the CPU: the frames that were decoded, from 0."""
+
+
+class Loader:
+    """Iterates over one epoch's batches of one process, decoding ahead in the background.
+
+    Use it again for the next epoch after ``set_epoch``; training goes on without a pause, because
+    the next epoch's first batches are already being decoded.
+    """
+
+    def __init__(self, planner: Planner, device: torch.device, start: Position) -> None:
+        self.planner = planner
+        self.device = device
+        self._start = start
+        self._next = start
+        self._stream: Stream | None = None
+
+    def __len__(self) -> int:
+        """Steps from the start step to the end of the epoch, for this process."""
+        return max(0, self.planner.steps - self._start.step)
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Where the next iteration starts; both from 0."""
+        self._start = Position(epoch, start_step)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = self._start
+        if start.step >= self.planner.steps:
+            return
+        if self._next != start:
+            self.close()
+        self._next = start
+        while self._next.epoch == start.epoch:
+            try:
+                position, views, clips = self._next_batch()
+            except StopIteration:  # what was left of the list is undecodable
+                break
+            last = position.step + 1 == self.planner.steps
+            self._next = Position(
+                *((start.epoch + 1, 0) if last else (start.epoch, position.step + 1))
+            )
+            yield _batch(views, clips)
+        if not self.planner.train:
+            self.close()
+
+    def close(self) -> None:
+        """Stop decoding and free the pipeline's memory; batches that are held stay intact."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def describe(self) -> str:
+        """One line for the log: how many videos, and who decodes them."""
+        manifest = self.planner.manifest
+        decoders = describe_decoders(manifest, self.device.type == "cuda")
+        return f"{manifest.list_path}: {len(manifest.usable)} videos, {decoders}"
+
+    def _next_batch(self) -> tuple[Position, list[View], torch.Tensor]:
+        """The next batch; a file that DALI cannot decode is excluded and the batch made again."""
+        unexplained = 0
+        while True:
+            if self._stream is None:
+                self._stream = Stream(self.planner, self._next, self._exclude, self.device)
+            try:
+                return self._stream.next_batch()
+            except RuntimeError as error:
+                views = self._stream.in_flight()
+                self.close()
+                culprits = find_undecodable(views, self.planner.target, self.device)
+                unexplained += not culprits
+                if unexplained > 1:
+                    raise
+                if not culprits:  # a passing fault, of the storage for example
+                    _log.warning("a batch failed and is made again: %s", dali_reason(error))
+                for view, cause in culprits:
+                    self._exclude(view, cause)
+
+    def _exclude(self, view: View, cause: str) -> None:
+        """Go on without a file, until too many are lost."""
+        excluded = self.planner.excluded
+        if view.clip.row in excluded:
+            return
+        excluded.add(view.clip.row)
+        where = "another video takes its place" if self.planner.train else "it is left out"
+        _log.warning("%s: cannot be decoded, %s: %s", view.clip.path, where, cause)
+        share = self.planner.data.max_bad_share
+        usable = len(self.planner.manifest.usable)
+        if len(excluded) > share * usable:
+            raise UserError(
+                f"{len(excluded)} of {usable} videos cannot be decoded, the last one "
+                f"{view.clip.path}: {cause}; check the storage, or raise "
+                f"data.max_bad_share ({share})"
+            )
+
+
+def _batch(views: list[View], clips: torch.Tensor) -> Batch:
+    segments = views[0].frames.shape[0]
+    return Batch(
+        clips.unflatten(1, (segments, -1)),
+        torch.tensor([view.label for view in views]),
+        torch.tensor([view.clip.row for view in views]),
+        torch.from_numpy(np.stack([view.frames for view in views])),
+    )
+
+
+def create_loader(
+    config: Config | str | Path,
+    split: Literal["train", "validation"],
+    rank: int = 0,
+    world_size: int = 1,
+    epoch: int = 0,
+    start_step: int = 0,
+) -> Loader:
+    """The loader of one process, for one split.
+
+    Args:
+        config: Path to a YAML file, or a loaded configuration.
+        split: "train" (random order, sampling, crop and flip; complete batches only) or
+            "validation" (the list's order, centre crop; every video exactly once over all
+            processes, the last batch smaller).
+        rank: This process among all, from 0.
+        world_size: Number of processes; their batches together are the global batch.
+        epoch: Epoch to start with, from 0.
+        start_step: Step of that epoch to start with, from 0.
+
+    Returns:
+        An iterable of ``Batch`` with a length. Its manifest is made if need be.
+
+    Raises:
+        UserError: The list, a label in it, or all its videos are unusable, or there are too few for
+            one batch.
+    """
+    config = resolve_config(config)
+    key = f"{split}_list"
+    list_path = getattr(config.data, key)
+    if not list_path:
+        raise UserError(f"data.{key}: is empty; give the list of {split} videos")
+    manifest = manifest_of(list_path, config.data.root, progress=config.logging.progress)
+    _check_labels(manifest, config.model.num_classes)
+    planner = Planner(
+        manifest,
+        config.data,
+        config.model.num_segments,
+        train=split == "train",
+        seed=config.seed,
+        rank=rank,
+        world_size=world_size,
+    )
+    _check_count(planner)
+    return Loader(planner, resolve_device(config.training.device), Position(epoch, start_step))
+
+
+def _check_labels(manifest: Manifest, num_classes: int) -> None:
+    wrong = np.flatnonzero(manifest.labels >= num_classes)
+    if len(wrong):
+        row = int(wrong[0])
+        raise UserError(
+            f"{manifest.list_path}:{manifest.value(row, 'line')}: label {manifest.labels[row]} is "
+            f"not among the {num_classes} classes (0 to {num_classes - 1}); correct the line or "
+            "model.num_classes"
+        )
+
+
+def _check_count(planner: Planner) -> None:
+    manifest = planner.manifest
+    usable = len(manifest.usable)
+    if usable == 0:
+        line, path, why = manifest.problems()[0]
+        raise UserError(
+            f"{manifest.list_path}: none of its {len(manifest)} videos is usable, the first one "
+            f"(line {line}, {path}): {why}; correct the paths or data.root"
+        )
+    together = planner.data.batch_size * planner.world_size
+    if planner.train and usable < together:
+        raise UserError(
+            f"{manifest.list_path}: {usable} usable videos are fewer than one batch of {together} "
+            f"({planner.data.batch_size} on each of {planner.world_size} processes); lower "
+            "data.batch_size"
+        )

@@ -1,0 +1,33 @@
+"""All randomness as a pure function of (seed, epoch, position in the epoch).
+
+Philox is a counter-based generator: key and counter name a stream, nothing is carried from one
+draw to the next. So any clip can be made again from three integers, the global order does not
+depend on how many processes share it, and resuming needs a position, not a generator's state.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Purpose(IntEnum):
+    """What a stream is for; different purposes never share draws."""
+
+    ORDER = 0
+    CLIP = 1
+    SUBSTITUTE = 2
+
+
+def generator(seed: int, epoch: int, position: int, purpose: Purpose) -> np.random.Generator:
+    """The generator of one purpose at one position (from 0) of one epoch (from 0)."""
+    key = np.array([seed, epoch], np.uint64)
+    counter = np.array([0, 0, position, purpose], np.uint64)  # the first two words count the draws
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """The global order of an epoch: a permutation of range(count), the same on every process."""
+    return generator(seed, epoch, 0, Purpose.ORDER).permutation(count)
