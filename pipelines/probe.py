@@ -67,6 +67,8 @@ def _probe_stream(path: str, known: Probe) -> Probe:
             return known._replace(problem="has no video stream")
         stream = container.streams.video[0]
         codec = stream.codec_context
+        if codec is None:
+            return known._replace(problem="has a video stream of an unknown codec")
         if codec.name == "ansi":  # FFmpeg renders any text file as a video
             return known._replace(problem="is a text file, not a video")
         codec.thread_count = 1

@@ -35,6 +35,8 @@ def decode_frames(clip: Clip, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.u
     try:
         with av.open(clip.path) as container:
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise DecodingError("its codec is unknown")
             stream.codec_context.thread_count = 1  # clips are decoded side by side instead
             for number, frame in enumerate(container.decode(stream)):
                 if number != target:

@@ -1,0 +1,40 @@
+# Two commands do everything: `make demo` and `make test`. Each installs what it needs into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO_SEED ?= 1
+
+.PHONY: help demo test lint check clean
+
+help:
+	@echo "make demo   install, make video data, train TDN and a frame-only network, compare them"
+	@echo "make test   install, check style and types, run the tests"
+	@echo "make clean  remove .venv, runs and caches"
+
+demo: $(VENV)/installed
+	$(RUN) -m tdn demo --config configs/demo.yaml --output runs/demo --seed $(DEMO_SEED)
+
+test: $(VENV)/installed-for-tests lint
+	$(RUN) -m pytest -n 2
+
+lint: $(VENV)/installed-for-tests
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+clean:
+	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+$(VENV)/installed: setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "tdn needs Python 3.10 or newer: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Installing into $(VENV): several minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed
+	$(INSTALL) --editable '.[test]'
+	@touch $@

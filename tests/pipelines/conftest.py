@@ -1,0 +1,44 @@
+"""A small data set of real videos with numbered frames, encoded once per test process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
+from tests.videos import write_list, write_video
+
+LENGTHS = (40, 13, 25, 7, 60, 1, 31, 12, 3, 20, 45)
+CODECS = ("vp9", "h264", "mjpeg")
+
+
+@pytest.fixture(scope="session")
+def data_set(tmp_path_factory) -> Path:
+    """A list of eleven videos of three codecs, label = row modulo 3."""
+    folder = tmp_path_factory.mktemp("videos")
+    rows = []
+    for row, frames in enumerate(LENGTHS):
+        codec = CODECS[row % 3]
+        size = (75, 101) if row in (3, 5) else (96, 128)
+        path = write_video(folder / f"{row}", frames, codec=codec, size=size, audio=codec == "vp9")
+        rows.append((path.name, row % 3))
+    return write_list(folder / "list.txt", rows)
+
+
+@pytest.fixture
+def config(data_set) -> Config:
+    """Small batches over the data set, T = 4."""
+    return Config(
+        model=ModelConfig(num_segments=4, num_classes=3),
+        data=DataConfig(
+            train_list=str(data_set),
+            validation_list=str(data_set),
+            batch_size=2,
+            crop_size=(48, 64),
+            short_side=48,
+            num_threads=1,
+        ),
+        training=TrainingConfig(device="cpu"),
+        logging=LoggingConfig(progress=False),
+    )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdn.errors import UserError
+from tdn.pipelines.lists import read_list
+
+
+def write(folder, text: str):
+    path = folder / "list.txt"
+    path.write_text(text)
+    return path
+
+
+def test_both_formats_and_spaces_in_paths(tmp_path):
+    entries = read_list(write(tmp_path, "a.webm 3\n\nfolder/b c.mp4 7\nframes/17 40 12\n"))
+    assert [entry.path for entry in entries] == ["a.webm", "folder/b c.mp4", "frames/17"]
+    assert [entry.label for entry in entries] == [3, 7, 12]
+    assert [entry.line for entry in entries] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("line", ["a.webm", "7", "a.webm -1", "a.webm x", "a.webm 1.5"])
+def test_a_malformed_line_is_named(tmp_path, line):
+    path = write(tmp_path, f"good.webm 1\n{line}\n")
+    with pytest.raises(UserError) as error:
+        read_list(path)
+    assert f"{path}:2" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\x00\x01"])
+def test_empty_and_binary_files_are_refused(tmp_path, content):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"list\.txt"):
+        read_list(path)
+
+
+def test_missing_file_and_folder_are_refused(tmp_path):
+    for path in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(UserError, match=str(path)):
+            read_list(path)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused_in_one_line(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("fuzz") / "list.txt"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        entries = read_list(path)
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert entries
+        assert all(entry.path.strip() == entry.path and entry.label >= 0 for entry in entries)
+
+
+names = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=20)
+
+
+@given(st.lists(st.tuples(names, st.integers(0, 999), st.booleans()), min_size=1, max_size=20))
+def test_written_lists_are_read_back(tmp_path_factory, rows):
+    lines = [
+        f"{name} 40 {label}" if counted else f"{name} {label}" for name, label, counted in rows
+    ]
+    path = tmp_path_factory.mktemp("fuzz") / "list.txt"
+    path.write_text("\n".join(lines))
+    assert [(e.path, e.label) for e in read_list(path)] == [
+        (name, label) for name, label, _ in rows
+    ]

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import tdn
+from tdn.errors import UserError
+from tdn.pipelines import stream
+from tdn.pipelines.loader import create_loader
+from tests.pipelines.conftest import LENGTHS
+from tests.videos import read_number, rotate_mp4, write_list, write_video
+
+
+def plain(batch):
+    return batch.indices.tolist(), batch.labels.tolist(), batch.frame_numbers.tolist()
+
+
+def test_the_public_name(config):
+    assert tdn.create_loader is create_loader
+
+
+def test_batches_have_the_documented_shapes(config):
+    loader = create_loader(config, "train")
+    assert len(loader) == len(LENGTHS) // 2
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    for batch in batches:
+        assert batch.clips.shape == (2, 4, 5, 48, 64, 3)
+        assert batch.clips.dtype == torch.uint8
+        assert batch.labels.dtype == batch.indices.dtype == torch.int64
+        assert batch.frame_numbers.shape == (2, 4, 5)
+        assert batch.frame_numbers.dtype == torch.int64
+
+
+def test_every_codec_gives_exactly_the_frames_it_says(config):
+    """The number in the picture is the number reported: training, with crops and flips off."""
+    config.data.flip = False
+    config.data.scales = [1.0]
+    loader = create_loader(config, "train")
+    seen = set()
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        for batch in loader:
+            pictures = batch.clips.flatten(1, 2).numpy()
+            for clip, numbers in zip(pictures, batch.frame_numbers.flatten(1), strict=True):
+                assert [read_number(frame) for frame in clip] == numbers.tolist()
+            seen |= set(batch.indices.tolist())
+    assert seen == set(range(len(LENGTHS)))
+
+
+def test_validation_gives_each_video_once_in_order(config):
+    for _ in range(2):
+        batches = list(create_loader(config, "validation"))
+        assert torch.cat([b.indices for b in batches]).tolist() == list(range(len(LENGTHS)))
+        assert [len(b.labels) for b in batches] == [2, 2, 2, 2, 2, 1]
+        for batch in batches:
+            pictures = batch.clips.flatten(1, 2).numpy()
+            for clip, numbers in zip(pictures, batch.frame_numbers.flatten(1), strict=True):
+                assert [read_number(frame) for frame in clip] == numbers.tolist()
+
+
+def test_a_validation_loader_can_be_used_again(config):
+    loader = create_loader(config, "validation")
+    first = [batch.clips.clone() for batch in loader]
+    second = [batch.clips for batch in loader]
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_mirrored_clips_are_mirror_images(config):
+    config.data.scales = [1.0]
+    straight_config = config
+    flipping = create_loader(config, "train")
+    flipped = list(flipping)
+    straight_config.data.flip = False
+    straight = list(create_loader(straight_config, "train"))
+    mirrored = 0
+    for a, b in zip(flipped, straight, strict=True):
+        for one, other in zip(a.clips, b.clips, strict=True):
+            if torch.equal(one, other):
+                continue
+            # Within the rounding of the resize, whose pixel centres run the other way.
+            assert (one.int() - other.flip(-2).int()).abs().max() <= 1
+            mirrored += 1
+    assert mirrored
+
+
+def test_resuming_and_two_processes_give_the_same_clips(config):
+    config.data.batch_size = 1
+    two = [create_loader(config, "train", rank=rank, world_size=2, epoch=1) for rank in range(2)]
+    halves = [list(loader) for loader in two]
+    config.data.batch_size = 2
+    whole = list(create_loader(config, "train", epoch=1))
+    resumed = list(create_loader(config, "train", epoch=1, start_step=3))
+    assert len(resumed) == len(whole) - 3
+    for a, b in zip(whole[3:], resumed, strict=True):
+        assert plain(a) == plain(b)
+        assert torch.equal(a.clips, b.clips)
+    for batch, *parts in zip(whole, *halves, strict=True):
+        assert torch.equal(batch.clips, torch.cat([part.clips for part in parts]))
+        assert batch.indices.tolist() == [row for part in parts for row in part.indices.tolist()]
+
+
+def test_epochs_follow_each_other_as_if_asked_one_by_one(config):
+    loader = create_loader(config, "train")
+    running = []
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        running += [plain(batch) for batch in loader]
+    alone = [plain(b) for epoch in range(3) for b in create_loader(config, "train", epoch=epoch)]
+    assert running == alone
+
+
+def test_leaving_an_epoch_early_starts_the_next_use_at_its_beginning(config):
+    loader = create_loader(config, "train")
+    first = plain(next(iter(loader)))
+    assert plain(next(iter(loader))) == first
+    loader.set_epoch(1, 2)
+    assert plain(next(iter(loader))) == plain(
+        next(iter(create_loader(config, "train", 0, 1, 1, 2)))
+    )
+
+
+def test_clips_are_dalis_memory_and_stay_intact(config, monkeypatch):
+    """Zero copy: torch's pointer is DALI's. Held batches survive later batches and the loader."""
+    pointers = []
+
+    def from_dlpack(tensor):
+        pointers.append(tensor.data_ptr())
+        return torch.utils.dlpack.from_dlpack(tensor)
+
+    monkeypatch.setattr(stream.torch, "from_dlpack", from_dlpack)
+    loader = create_loader(config, "train")
+    held, copies = [], []
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        for batch in loader:
+            assert batch.clips.data_ptr() == pointers[-1]
+            held.append(batch.clips)
+            copies.append(batch.clips.clone())
+    loader.close()
+    del loader
+    list(create_loader(config, "train"))
+    assert all(torch.equal(a, b) for a, b in zip(held, copies, strict=True))
+
+
+def test_rotated_video_is_turned_upright(tmp_path, config):
+    upright = write_video(tmp_path / "a", 20, codec="h264", size=(128, 96))
+    # What a phone stores: the picture lies on its side, and the header says how to turn it.
+    numbered = [np.rot90(frame) for frame in frames_of(upright)]
+    turned = rotate_mp4(write_video(tmp_path / "b", numbered, codec="h264"), 90)
+    assert numbered[0].shape == (96, 128, 3)
+    rows = [(upright, 0), (turned, 1)]
+    config.data.validation_list = str(write_list(tmp_path / "list.txt", rows))
+    config.data.crop_size = 64
+    config.data.short_side = 64
+    (batch,) = create_loader(config, "validation")
+    difference = batch.clips[0].int() - batch.clips[1].int()
+    assert difference.abs().float().mean() < 3
+
+
+def frames_of(path):
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+@pytest.fixture
+def own_copy(tmp_path, data_set, config):
+    """The data set in a folder of the test's own, to be damaged."""
+    folder = tmp_path / "copy"
+    shutil.copytree(data_set.parent, folder)
+    config.data.train_list = config.data.validation_list = str(folder / data_set.name)
+    config.data.max_bad_share = 0.6
+    return folder
+
+
+def damage(path):
+    """Overwrites the middle of a file, keeping its size and time."""
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(3)
+    middle = len(data) // 3
+    data[middle : middle + len(data) // 2] = rng.bytes(len(data) // 2)
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_files_that_fail_later_are_replaced_in_training(own_copy, config, caplog):
+    loader = create_loader(config, "train")
+    (own_copy / "0.webm").unlink()
+    os.truncate(own_copy / "1.mp4", 900)
+    damage(own_copy / "4.mp4")
+    damage(own_copy / "6.webm")
+    rows = []
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        for batch in batches:
+            assert batch.clips.shape == (2, 4, 5, 48, 64, 3)
+            rows += batch.indices.tolist()
+    assert {0, 1, 4, 6} & loader.planner.excluded == {0, 1, 4, 6}
+    assert not {0, 1} & set(rows)
+    for name in ("0.webm", "1.mp4", "4.mp4", "6.webm"):
+        assert sum(name in record.getMessage() for record in caplog.records) == 1
+    assert set(rows) == set(range(len(LENGTHS))) - loader.planner.excluded
+
+
+def test_files_that_fail_later_are_left_out_of_validation(own_copy, config):
+    loader = create_loader(config, "validation")
+    for name in ("0.webm", "1.mp4", "6.webm"):
+        (own_copy / name).unlink()
+    for _ in range(2):
+        rows = torch.cat([batch.indices for batch in loader]).tolist()
+        assert rows == [2, 3, 4, 5, 7, 8, 9, 10]
+
+
+def test_too_many_failing_files_stop_the_run(own_copy, config):
+    config.data.max_bad_share = 0.2
+    loader = create_loader(config, "train")
+    for path in own_copy.glob("*.webm"):
+        path.unlink()
+    with pytest.raises(UserError, match="max_bad_share"):
+        list(loader)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda c: setattr(c.data, "train_list", ""), "data.train_list"),
+        (lambda c: setattr(c.data, "train_list", "nowhere.txt"), "nowhere.txt"),
+        (lambda c: setattr(c.data, "root", "nowhere"), "nowhere"),
+        (lambda c: setattr(c.model, "num_classes", 2), "list.txt:3"),
+        (lambda c: setattr(c.data, "batch_size", 12), "data.batch_size"),
+    ],
+)
+def test_what_cannot_work_is_named_before_anything_is_decoded(config, change, named):
+    change(config)
+    with pytest.raises(UserError, match=named) as error:
+        create_loader(config, "train")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_no_usable_video_is_an_error(tmp_path, config):
+    config.data.train_list = str(write_list(tmp_path / "list.txt", [("a.webm", 0), ("b.webm", 1)]))
+    with pytest.raises(UserError, match=r"a\.webm"):
+        create_loader(config, "train")
