@@ -16,7 +16,7 @@ ROWS, COLUMNS = 2, 4
 
 
 def numbered_frame(number: int, height: int, width: int) -> np.ndarray:
-    """A frame that shows `number` (0 to 255) as 2 x 4 black and white fields, in grey surroundings."""
+    """A frame that shows `number` (0 to 255) as 2 x 4 black or white fields on grey."""
     frame = np.full((height, width, 3), 128, np.uint8)
     top, left = height // 8, width // 8
     field = (height - 2 * top) // ROWS, (width - 2 * left) // COLUMNS

@@ -1,0 +1,1 @@
+"""The demonstration: data, training of TDN and of the frame-only baseline, comparison, picture."""
