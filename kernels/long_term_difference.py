@@ -1,0 +1,72 @@
+"""Long-term difference: how the features of a segment differ from those of its neighbours.
+
+With f the features of the segments and g the same features smoothed by a depthwise conv:
+
+    next[t]     = g[t+1] - f[t]    and 0 at the last segment
+    previous[t] = g[t-1] - f[t]    and 0 at the first segment
+
+The gradients, with N and P those of the two results, zero where the results are:
+
+    df[t] = -(N[t] + P[t])
+    dg[t] = N[t-1] + P[t+1]
+
+Source: paper section 3.3; the sign is that of the released code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tdn.kernels.layout import memory_format
+
+
+def long_term_difference(f: Tensor, g: Tensor, num_segments: int) -> Tensor:
+    """Differences to the next and to the previous segment.
+
+    Args:
+        f: features (N*T, C, H, W).
+        g: smoothed features of the same shape and type.
+        num_segments: T.
+
+    Returns:
+        (2*N*T, C, H, W) in the layout of f: the differences to the next segment of all images,
+        then those to the previous one.
+    """
+    return _LongTermDifference.apply(f, g, num_segments)
+
+
+class _LongTermDifference(torch.autograd.Function):
+    """Writes both directions into one tensor, which padding and concatenating would copy twice."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, g: Tensor, num_segments: int) -> Tensor:
+        ctx.num_segments = num_segments
+        images, *image = f.shape
+        stacked = torch.empty(
+            (2 * images, *image), dtype=f.dtype, device=f.device, memory_format=memory_format(f)
+        )
+        to_next, to_previous = stacked.view(2, -1, num_segments, *image)
+        f, g = (v.unflatten(0, (-1, num_segments)) for v in (f, g))
+        to_next[:, :-1] = g[:, 1:] - f[:, :-1]
+        to_next[:, -1] = 0
+        to_previous[:, 1:] = g[:, :-1] - f[:, 1:]
+        to_previous[:, 0] = 0
+        return stacked
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        to_next, to_previous = grad.chunk(2)
+        df, dg = torch.zeros_like(to_next), torch.zeros_like(to_next)
+        to_next, to_previous, f, g = (
+            v.unflatten(0, (-1, ctx.num_segments)) for v in (to_next, to_previous, df, dg)
+        )
+        f[:, :-1] -= to_next[:, :-1]
+        f[:, 1:] -= to_previous[:, 1:]
+        g[:, 1:] += to_next[:, :-1]
+        g[:, :-1] += to_previous[:, 1:]
+        return df, dg, None
