@@ -1,0 +1,167 @@
+"""The network: a ResNet on every segment's centre frame, with S-TDM, L-TDM and temporal convs.
+
+    clips -> short-term stem -> centre frames -> stem ---(+)-> stage 1 -(+)-> stages 2, 3, 4 -> head
+                             -> differences -> S-TDM ----/-------------/
+
+Stages 2 to 4 carry an L-TDM and a temporal conv in every block. The head pools, drops out and
+classifies every segment; a clip's logits are the mean over its segments (paper section 3.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tdn.errors import UserError
+from tdn.kernels.fusion import fusion
+from tdn.kernels.short_term_stem import FRAMES, centre_frames, short_term_stem
+from tdn.resnet import Block, Stem, TemporalModules, make_stage
+from tdn.short_term import ShortTermTDM, inflated
+
+SMALLEST_FRAME = 33
+"""Pixels; below, the last stage's maps are 1x1 and L-TDM's half-resolution branch is empty."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A ResNet's shape."""
+
+    block: Block
+    """Kind of residual block."""
+    depths: tuple[int, int, int, int]
+    """Blocks in each stage."""
+
+
+@dataclass(frozen=True)
+class Ideas:
+    """Which of TDN's ideas a network has; none of them is the frame-only baseline."""
+
+    short_term: bool
+    """S-TDM beside the stem and stage 1."""
+    long_term: bool
+    """L-TDM in the blocks of stages 2 to 4."""
+    temporal_conv: bool
+    """Temporal conv in the same blocks."""
+
+
+class Network(nn.Module):
+    """A video classifier (see ``tdn.create_model``).
+
+    Args:
+        backbone: shape of the ResNet.
+        ideas: what it has beyond a ResNet.
+        num_segments: T.
+        num_classes: number of classes.
+        dropout: probability of dropping a feature before the classifier.
+        width: channels of the stem.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        ideas: Ideas,
+        num_segments: int,
+        num_classes: int,
+        dropout: float,
+        width: int,
+    ) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+        self.num_classes = num_classes
+        self.ideas = ideas
+        # The published weights of the fusions: even for 8 segments, else in favour of the frame.
+        self.fusion_weights = (0.5, 0.5) if num_segments == 8 else (0.75, 0.25)
+
+        block = backbone.block
+        plain = TemporalModules(num_segments)
+        temporal = TemporalModules(num_segments, ideas.long_term, ideas.temporal_conv)
+        d1, d2, d3, d4 = backbone.depths
+        c1, c2, c3, c4 = (width * factor * block.expansion for factor in (1, 2, 4, 8))
+        self.stem = Stem(width)
+        self.short_term = None
+        if ideas.short_term:
+            self.short_term = ShortTermTDM(width, make_stage(block, width, width, d1, 1, plain))
+        self.stage1 = make_stage(block, width, width, d1, 1, plain)
+        self.stage2 = make_stage(block, c1, 2 * width, d2, 2, temporal)
+        self.stage3 = make_stage(block, c2, 4 * width, d3, 2, temporal)
+        self.stage4 = make_stage(block, c3, 8 * width, d4, 2, temporal)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(c4, num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights: convs N(0, sqrt(2 / (k*k*out))), classifier N(0, 0.001)."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        nn.init.zeros_(self.classifier.bias)
+        if self.short_term is not None:
+            with torch.no_grad():
+                self.short_term.conv.weight.copy_(inflated(self.stem.conv.weight))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Class scores of clips.
+
+        Args:
+            clips: uint8 (N, T, 5, H, W, 3) as the pipeline delivers them, or floating point
+                (N, T, 5, 3, H, W), then taken as already normalised.
+
+        Returns:
+            Logits (N, num_classes).
+
+        Raises:
+            UserError: clips have another shape or type.
+        """
+        return self.segment_logits(clips).mean(dim=1)
+
+    def segment_logits(self, clips: Tensor) -> Tensor:
+        """Class scores of every segment of clips (see ``forward``): (N, T, num_classes)."""
+        pooled = self.features(clips).mean(dim=(2, 3))
+        logits = self.classifier(self.dropout(pooled))
+        return logits.view(-1, self.num_segments, self.num_classes)
+
+    def features(self, clips: Tensor) -> Tensor:
+        """The last stage's feature maps for clips (see ``forward``): (N*T, C, H/32, W/32)."""
+        self._check(clips)
+        dtype = self._input_type(clips)
+        if self.short_term is None:
+            x = self.stage1(self.stem(centre_frames(clips, dtype)))
+        else:
+            centre, differences = short_term_stem(clips, dtype)
+            first, second = self.short_term(differences)
+            x = self.stage1(fusion(self.stem(centre), first, *self.fusion_weights))
+            x = fusion(x, second, *self.fusion_weights)
+        return self.stage4(self.stage3(self.stage2(x)))
+
+    def _input_type(self, clips: Tensor) -> torch.dtype:
+        """The type the first convs compute in: autocast's, or that of the weights."""
+        device = clips.device.type
+        if torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        return self.stem.conv.weight.dtype
+
+    def _check(self, clips: Tensor) -> None:
+        """Refuse clips of another shape or type than ``forward`` documents."""
+        t, shape = self.num_segments, tuple(clips.shape)
+        if clips.dtype == torch.uint8:
+            fits = len(shape) == 6 and shape[1:3] == (t, FRAMES) and shape[5] == 3
+            size = shape[3:5]
+        else:
+            fits = clips.is_floating_point() and len(shape) == 6
+            fits = fits and shape[1:4] == (t, FRAMES, 3)
+            size = shape[4:6]
+        if not fits:
+            raise UserError(
+                f"clips are {clips.dtype} of shape {shape}; the network takes "
+                f"uint8 (N, {t}, {FRAMES}, H, W, 3) or normalised floats (N, {t}, {FRAMES}, 3, H, W)"
+            )
+        if self.ideas.long_term and min(size) < SMALLEST_FRAME:
+            raise UserError(
+                f"clips of {size[0]}x{size[1]} pixels are too small for L-TDM; "
+                f"make both sides at least {SMALLEST_FRAME} pixels"
+            )
