@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", metavar="N", default="1", help="seed of the data and of both trainings (1)"
     )
+    parser.add_argument(
+        "--clips", metavar="N", type=int, default=480, help="training clips to make (480)"
+    )
+    parser.add_argument(
+        "--validation-clips", metavar="N", type=int, default=192, help="validation clips (192)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,5 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--seed: '{arguments.seed}' does not fit; give a whole number from 0")
     from tdn.demo.run import run_demo
 
-    run_demo(Path(arguments.config), Path(arguments.output), int(arguments.seed))
+    run_demo(
+        Path(arguments.config),
+        Path(arguments.output),
+        int(arguments.seed),
+        arguments.clips,
+        arguments.validation_clips,
+    )
     return 0

@@ -49,13 +49,17 @@ class Stopwatch(dict[str, float]):
         self[name] = round(time.monotonic() - began, 1)
 
 
-def run_demo(config_path: Path, output: Path, seed: int) -> dict[str, Any]:
+def run_demo(
+    config_path: Path, output: Path, seed: int, clips: int = 480, validation_clips: int = 192
+) -> dict[str, Any]:
     """Make data, train TDN and the frame-only baseline on it, compare them, draw clips.
 
     Args:
         config_path: Configuration of the network that is trained; lists and output are replaced.
         output: Folder for everything.
         seed: Seed of the data and of both trainings.
+        clips: Training clips.
+        validation_clips: Validation clips.
 
     Returns:
         What ``<output>/summary.json`` holds.
@@ -65,7 +69,13 @@ def run_demo(config_path: Path, output: Path, seed: int) -> dict[str, Any]:
     with seconds.time("data"):
         print("1. Making videos: motions that a single frame cannot tell apart", flush=True)
         folder = output / f"data_seed{seed}"
-        data = write_demo_data(folder, classes=config.model.num_classes, seed=seed)
+        data = write_demo_data(
+            folder,
+            classes=config.model.num_classes,
+            clips=clips,
+            validation_clips=validation_clips,
+            seed=seed,
+        )
     results = {}
     for number, network in enumerate(NETWORKS, start=2):
         with seconds.time(f"train_{network}"):

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import tdn
+from tdn import cli
+from tests.videos import write_list, write_video
+
+
+def run(*words, capsys):
+    status = cli.main(list(words))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_help_lists_every_command_without_importing_torch_or_dali():
+    code = (
+        "import sys, tdn.cli\n"
+        "try: tdn.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'nvidia', 'av', 'pyarrow', 'skimage') if m in sys.modules])"
+    )
+    text = python(code)
+    assert text.endswith("[]")
+    for command in cli.COMMANDS:
+        assert command in text
+
+
+def test_importing_tdn_imports_nothing_heavy_and_no_foreign_names():
+    heavy = "('torch', 'nvidia', 'numpy', 'kernels', 'pipelines')"
+    assert python(f"import sys, tdn; print([m for m in {heavy} if m in sys.modules])") == "[]"
+    code = "import sys, tdn; tdn.create_loader, tdn.create_model, tdn.load_checkpoint;"
+    assert python(code + "print('kernels' in sys.modules or 'pipelines' in sys.modules)") == "False"
+
+
+def test_public_names():
+    assert set(dir(tdn)) == set(tdn.__all__)
+    with pytest.raises(AttributeError):
+        tdn.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"tdn {command}" in capsys.readouterr().out
+
+
+def test_help_of_train_lists_the_configuration(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    assert "--optimizer.lr" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["trian"], "train"),
+        (["index"], "LIST"),
+        (["index", "none.txt", "-o", "m.arrow"], "none.txt"),
+        (["index", "none.txt", "-o", "m.arrow", "--wrong"], "--wrong"),
+        (["index", "none.txt", "-o", "m.arrow", "--workers", "0"], "--workers"),
+        (["train"], "--config"),
+        (["train", "--config", "none.yaml"], "none.yaml"),
+        (["evaluate", "--config", "none.yaml"], "--checkpoint"),
+        (["demo", "--config", "none.yaml", "--seed", "x"], "--seed"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(words, named, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(*words, capsys=capsys)
+    assert status == 2
+    assert named in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_index_says_what_is_left_out(tmp_path, capsys):
+    write_video(tmp_path / "good.webm", 5)
+    (tmp_path / "bad.webm").write_text("text")
+    rows = [("good.webm", 0), ("bad.webm", 1)]
+    listed = write_list(tmp_path / "list.txt", rows)
+    status, out, _ = run("index", str(listed), "-o", str(tmp_path / "m.arrow"), capsys=capsys)
+    assert status == 0
+    assert "bad.webm" in out
+    assert "good.webm" not in out
+
+
+def test_index_without_a_usable_video_fails(tmp_path, capsys):
+    listed = write_list(tmp_path / "list.txt", [("a.webm", 0)])
+    status, _, err = run("index", str(listed), "-o", str(tmp_path / "m.arrow"), capsys=capsys)
+    assert status == 2
+    assert "list.txt" in err
+
+
+def test_interrupting_is_not_a_traceback(monkeypatch, capsys):
+    from tdn.commands import index
+
+    def interrupted(_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(index, "run", interrupted)
+    assert run("index", "a", "-o", "b", capsys=capsys)[0] == 130

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdn.config import Config
+from tdn.config_loading import (
+    check_config,
+    config_to_dict,
+    dump_config,
+    known_keys,
+    load_config,
+    resolve_config,
+)
+from tdn.errors import UserError
+
+CLASSES = ["--model.num_classes", "12"]
+
+
+def write(folder, text):
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def refusal(path, *words) -> str:
+    with pytest.raises(UserError) as error:
+        load_config(path, [*CLASSES, *words])
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+def test_a_file_overrides_defaults_and_words_override_the_file(tmp_path):
+    path = write(
+        tmp_path,
+        "model:\n  num_classes: 7\noptimizer:\n  lr: 1e-3\n  weight_decay: 0.1\n"
+        "data:\n  crop_size: [48, 64]\n  flip_labels: {1: 2, 2: 1}\n",
+    )
+    config = load_config(path, ["--optimizer.lr", "0.02", "--data.flip=false"])
+    assert config.model.num_classes == 7
+    assert config.optimizer.lr == 0.02
+    assert config.optimizer.weight_decay == 0.1
+    assert tuple(config.data.crop_size) == (48, 64)
+    assert config.data.flip_labels == {1: 2, 2: 1}
+    assert config.data.flip is False
+    assert config.training == Config().training
+
+
+def test_a_dumped_configuration_is_read_back_equal(tmp_path):
+    words = ["--data.crop_size", "[48, 64]", "--data.flip_labels", "{3: 4, 4: 3}", "--seed", "9"]
+    config = load_config(None, [*CLASSES, *words, "--optimizer.lr", "1e-5"])
+    path = write(tmp_path, dump_config(config))
+    assert load_config(path) == config
+    assert resolve_config(path) == config
+    assert resolve_config(config) is config
+
+
+def test_plain_values_only(tmp_path):
+    def check(value):
+        if isinstance(value, dict):
+            for item in value.values():
+                check(item)
+        elif isinstance(value, list):
+            for item in value:
+                check(item)
+        else:
+            assert value is None or type(value) in (str, int, float, bool)
+
+    check(config_to_dict(load_config(None, [*CLASSES, "--data.crop_size", "[48, 64]"])))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("optimzer:\n  lr: 1\n", ["optimzer", "optimizer"]),
+        ("optimizer:\n  learning_rate: 1\n", ["optimizer.learning_rate"]),
+        ("optimizer:\n  momentun: 1\n", ["optimizer.momentun", "optimizer.momentum"]),
+        ("optimizer:\n  epochs: 1\n", ["optimizer.epochs", "training.epochs"]),
+        ("lr: 1\n", ["lr", "optimizer.lr"]),
+        ("optimizer: 3\n", ["optimizer"]),
+        ("optimizer:\n", ["optimizer"]),
+        ("optimizer:\n  lr:\n", ["optimizer.lr"]),
+        ("- optimizer\n", ["recipe.yaml"]),
+        ("optimizer: [\n", ["recipe.yaml:2"]),
+        ("optimizer:\n  lr: fast\n", ["optimizer.lr", "fast"]),
+        ("optimizer:\n  lr: -0.1\n", ["optimizer.lr", "-0.1"]),
+        ("optimizer:\n  lr: .nan\n", ["optimizer.lr"]),
+        ("optimizer:\n  name: adam\n", ["optimizer.name", "adamw"]),
+        ("training:\n  epochs: 1.5\n", ["training.epochs", "1.5"]),
+        ("training:\n  epochs: 0\n", ["training.epochs"]),
+        ("data:\n  crop_size: [224]\n", ["data.crop_size"]),
+        ("data:\n  crop_size: big\n", ["data.crop_size", "big"]),
+        ("data:\n  flip: maybe\n", ["data.flip", "maybe"]),
+        ("data:\n  flip_labels: {0: 12}\n", ["data.flip_labels", "12"]),
+        ("schedule:\n  milestones: [30, x]\n", ["schedule.milestones", "x"]),
+        ("schedule:\n  milestones: [30, 20]\n", ["schedule.milestones"]),
+        ("model:\n  num_segments: true\n", ["model.num_segments"]),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, text, names):
+    message = refusal(write(tmp_path, text))
+    for name in names:
+        assert name in message
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--optimizer.lrr", "1"], ["optimizer.lrr", "optimizer.lr"]),
+        (["--optimizer.lr", "x"], ["optimizer.lr", "x"]),
+        (["--optimizer.l", "1"], ["optimizer.l"]),
+        (["extra"], ["extra"]),
+        (["--optimizer.lr"], ["optimizer.lr"]),
+        (["--model.num_classes", "0"], ["model.num_classes"]),
+    ],
+)
+def test_wrong_options_are_named(words, names):
+    message = refusal(None, *words)
+    for name in names:
+        assert name in message
+
+
+def test_missing_and_binary_files_are_named(tmp_path):
+    assert "none.yaml" in refusal(tmp_path / "none.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\x00\xff\xfe")
+    assert "binary.yaml" in refusal(binary)
+    assert str(tmp_path) in refusal(tmp_path)
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load_config(write(tmp_path, "# nothing\n"), CLASSES) == load_config(None, CLASSES)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused_in_one_line(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("fuzz") / "recipe.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    message = ""
+    try:
+        load_config(path, CLASSES)
+    except UserError as error:
+        message = str(error)
+    assert len(message.splitlines()) <= 1
+
+
+def test_every_key_is_explained_and_can_be_overridden():
+    from tdn.config_loading import config_parser
+
+    help_text = config_parser().format_help()
+    for key in known_keys():
+        assert f"--{key} " in help_text
+    # Every field's docstring reaches the help: none of them is empty there.
+    for section in dataclasses.fields(Config):
+        assert f"--{section.name}" in help_text
+
+
+def test_configurations_made_in_python_are_checked_too():
+    config = Config()
+    config.model.num_classes = 3
+    check_config(config)
+    config.optimizer.lr = -1.0
+    with pytest.raises(UserError, match=r"optimizer\.lr"):
+        resolve_config(config)
