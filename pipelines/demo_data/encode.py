@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import cast
 
 import av
 import numpy as np
@@ -61,8 +62,9 @@ def encode_video(frames: np.ndarray, codec: Codec) -> bytes:
     """
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=codec.container, options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream(
-            codec.encoder, rate=FRAMES_PER_SECOND, options=dict(codec.options)
+        stream = cast(
+            av.VideoStream,
+            container.add_stream(codec.encoder, rate=FRAMES_PER_SECOND, options=codec.options),
         )
         _, stream.height, stream.width, _ = frames.shape
         stream.pix_fmt = codec.pixel_format

@@ -1,10 +1,11 @@
 """How things move: for each motion a random scene, in which every path is a number per frame.
 
-Coordinates are pixels of the 128 x 96 frame, x to the right, y down; angles are radians,
-clockwise. Only the forward member of a pair is made here; the other one is the same frames in
-reverse. A left-right mirrored pair needs more: the distribution of the paths is symmetric under
-a flip together with a reversal of time, so that "left" is both "right" reversed and "right"
-mirrored.
+The picture is 128 units wide and 96 high, x to the right, y down; angles are radians, clockwise.
+How many pixels a unit has is the renderer's affair.
+
+Only the forward member of a pair is made here; the other one is the same frames in reverse. A
+left-right mirrored pair needs more: its distribution of paths is symmetric under a flip together
+with a reversal of time, so that "left" is "right" reversed as well as "right" mirrored.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from typing import Literal
 
 import numpy as np
 
-WIDTH, HEIGHT, FRAMES = 128, 96, 40
+WIDTH, HEIGHT = 128, 96
+FRAMES = 40
 
 Path = np.ndarray  # (FRAMES,) float64
 
 
 @dataclass
 class Actor:
-    """Something in the scene: its size in pixels and its path. ``scale`` multiplies the radius."""
+    """Something in the scene: its size and its path. ``scale`` multiplies the radius."""
 
     radius: float
     x: Path
@@ -60,7 +62,7 @@ def _progress(rng: np.random.Generator) -> Path:
 
 
 def _shake(rng: np.random.Generator) -> Path:
-    """A hand-held camera's sway: up to 1.4 pixels either way."""
+    """A hand-held camera's sway: up to 1.4 units either way."""
     time = np.arange(FRAMES) / FRAMES
     slow, fast = (
         np.sin(2 * np.pi * (rng.uniform(*cycles) * time + rng.uniform()))
@@ -211,13 +213,13 @@ def _approach(rng: np.random.Generator) -> Scene:
 
 def _cover(rng: np.random.Generator) -> Scene:
     """One thing slides in front of another until nothing of it can be seen."""
-    radius = rng.uniform(11, 14)
+    radius = rng.uniform(13, 16)
     x, y = _around(rng, WIDTH / 2, 14), _around(rng, HEIGHT / 2, 8)
     direction = rng.uniform(0, 2 * np.pi)
     distance = rng.uniform(46, 58) * (1 - _progress(rng))
     hidden = Actor(radius=radius, x=_still(x), y=_still(y), angle=_still(rng.uniform(0, 2 * np.pi)))
     cover = Actor(
-        radius=1.9 * radius,
+        radius=1.5 * radius,
         x=x + distance * np.cos(direction),
         y=y + 0.75 * distance * np.sin(direction),
         angle=_still(rng.uniform(0, 2 * np.pi)),

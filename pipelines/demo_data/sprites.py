@@ -76,7 +76,7 @@ def make_sticker(
 ) -> Sprite:
     """A random shape of ``radius`` pixels, textured with a photograph, with a rim and a shadow.
 
-    A ``wide`` one hides everything within 0.75 of its radius.
+    A ``wide`` one hides everything within 0.8 of its radius.
     """
     shapes = _WIDE_SHAPES if wide else _SHAPES
     points = _outline(shapes[rng.integers(len(shapes))](rng))

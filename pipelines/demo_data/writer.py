@@ -91,26 +91,33 @@ def write_demo_data(
     chosen = find_codec(codec)
     motions = motion_classes(classes)
     folder = Path(folder)
-    counts = {"train": clips, "validation": validation_clips}
     jobs = {
-        split: [
-            ClipJob(
-                folder / "videos" / f"{split}_{index:05d}{chosen.suffix}",
-                seed,
-                split,
-                index,
-                motions[index % classes],
-                chosen,
-            )
-            for index in range(count)
-        ]
-        for split, count in counts.items()
+        split: _plan(folder / "videos", split, count, seed, motions, chosen)
+        for split, count in (("train", clips), ("validation", validation_clips))
     }
-    with _write_errors(folder):
-        recipe = {"version": RECIPE_VERSION, "classes": classes, "seed": seed, "codec": codec}
-        _claim(folder, recipe)
-        _write_clips([job for split in jobs.values() for job in split], workers, progress)
-        return _write_lists(folder, jobs, motions)
+    _claim(
+        folder,
+        {"version": RECIPE_VERSION, "classes": classes, "seed": seed, "codec": codec},
+    )
+    _write_clips([job for split in jobs.values() for job in split], workers, progress)
+    return _write_lists(folder, jobs, motions)
+
+
+def _plan(
+    folder: Path, split: str, count: int, seed: int, motions: list[MotionClass], codec: Codec
+) -> list[ClipJob]:
+    """The clips of a split; the classes take turns."""
+    return [
+        ClipJob(
+            folder / f"{split}_{index:05d}{codec.suffix}",
+            seed,
+            split,
+            index,
+            motions[index % len(motions)],
+            codec,
+        )
+        for index in range(count)
+    ]
 
 
 def _check_counts(
@@ -127,39 +134,27 @@ def _check_counts(
         raise UserError(f"--workers {workers}: choose 1 or more")
 
 
-@contextmanager
-def _write_errors(folder: Path) -> Iterator[None]:
-    """Say which file could not be written, in one line."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {error.filename or folder}: {error.strerror}; "
-            "choose a folder that can be written and has free space"
-        ) from error
-
-
 def _claim(folder: Path, recipe: dict[str, int | str]) -> None:
     """Make the folder ours, or find that it already is; refuse one that holds something else."""
     note = folder / RECIPE
-    folder.mkdir(parents=True, exist_ok=True)
-    if note.exists():
-        found = _read_recipe(note)
-        if found != recipe:
-            differences = ", ".join(
-                f"{key} {found.get(key)}, not {value}"
-                for key, value in recipe.items()
-                if found.get(key) != value
-            )
-            raise UserError(
-                f"{folder} holds other demo data ({differences}): "
-                "choose another folder or delete this one"
-            )
-    elif any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty: choose a new folder for the demo data")
-    else:
-        _write_atomically(note, json.dumps(recipe, indent=1).encode() + b"\n")
-    (folder / "videos").mkdir(exist_ok=True)
+    with _write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not note.exists():
+            if any(folder.iterdir()):
+                raise UserError(f"{folder} is not empty: choose a new folder for the demo data")
+            _write_atomically(note, json.dumps(recipe, indent=1).encode() + b"\n")
+        (folder / "videos").mkdir(exist_ok=True)
+    found = _read_recipe(note)
+    if found != recipe:
+        differences = ", ".join(
+            f"{key} {found.get(key)}, not {value}"
+            for key, value in recipe.items()
+            if found.get(key) != value
+        )
+        raise UserError(
+            f"{folder} holds other demo data ({differences}): "
+            "choose another folder or delete this one"
+        )
 
 
 def _read_recipe(note: Path) -> dict[str, int | str]:
@@ -241,5 +236,22 @@ def _write_lists(
 def _write_atomically(path: Path, content: bytes) -> None:
     """Write a file that appears under its name only when it is complete."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with _write_errors(path):
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Say in one line what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {error.filename or path}: {error.strerror}; "
+            "choose a folder that can be written and has free space"
+        ) from error

@@ -2,9 +2,9 @@
 
 Photo-textured things move over photographs in 12 (or 16) ways that come in pairs: one class of a
 pair is the other one mirrored or backwards in time, so that no single frame tells them apart.
-Each clip is 128 x 96 pixels, 40 frames, 3.3 seconds, about 15 KB as VP9.
+Each clip is 176 x 132 pixels, 40 frames, 3.3 seconds, about 25 KB as VP9.
 
-  tdn demo-data demo                          480 + 192 clips, 10 MB, 15 seconds on two CPU cores
+  tdn demo-data demo                          480 + 192 clips, 17 MB, 20 seconds on two CPU cores
   tdn demo-data demo16 --classes 16 --codec h264 --seed 7
 """
 
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--codec",
         default="vp9",
         metavar="{vp9,h264,mjpeg}",
-        help="vp9 (.webm) and mjpeg (.avi) decode on the CPU and on the GPU, h264 (.mp4) on the "
-        "GPU's video decoder (default vp9)",
+        help="vp9 (.webm), h264 (.mp4) or mjpeg (.avi); DALI decodes h264 only where there is a "
+        "GPU (default vp9)",
     )
     parser.add_argument(
         "--workers",
