@@ -157,8 +157,8 @@ class Network(nn.Module):
             size = shape[4:6]
         if not fits:
             raise UserError(
-                f"clips are {clips.dtype} of shape {shape}; the network takes "
-                f"uint8 (N, {t}, {FRAMES}, H, W, 3) or normalised floats (N, {t}, {FRAMES}, 3, H, W)"
+                f"clips are {clips.dtype} of shape {shape}; the network takes uint8 "
+                f"(N, {t}, {FRAMES}, H, W, 3) or normalised floats (N, {t}, {FRAMES}, 3, H, W)"
             )
         if self.ideas.long_term and min(size) < SMALLEST_FRAME:
             raise UserError(

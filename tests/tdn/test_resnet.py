@@ -46,9 +46,12 @@ def test_blocks_are_residual(block, stride):
 def test_temporal_modules_see_the_first_conv_s_output(block):
     module = block(16, 32, 2, FULL)
     seen = {}
+
+    def record(name):
+        return lambda _, inputs: seen.update({name: inputs[0]})
+
     for name in ("long_term", "temporal_conv"):
-        hook = lambda module, inputs, output, name=name: seen.update({name: inputs[0]})  # noqa: E731
-        getattr(module, name).register_forward_hook(hook)
+        getattr(module, name).register_forward_pre_hook(record(name))
     module(torch.randn(4, 16, 8, 8))
     side = 4 if block is BasicBlock else 8  # a bottleneck's stride comes after them
     assert seen["long_term"].shape == seen["temporal_conv"].shape == (4, 32, side, side)
