@@ -15,18 +15,19 @@ _PIXEL_FORMATS = frozenset({"yuv420p", "yuvj420p"})
 
 def decoded_by_dali(clip: Clip, gpu: bool) -> bool:
     """Whether DALI decodes a file itself; it ignores rotation, so a turned file goes to PyAV."""
-    return (
-        clip.codec in (_NVDEC_CODECS if gpu else _CPU_CODECS)
-        and clip.pixel_format in _PIXEL_FORMATS
-        and clip.rotation == 0
-    )
+    return _by_dali(clip.codec, clip.pixel_format, clip.rotation, gpu)
+
+
+def _by_dali(codec: str, pixel_format: str, rotation: int, gpu: bool) -> bool:
+    codecs = _NVDEC_CODECS if gpu else _CPU_CODECS
+    return codec in codecs and pixel_format in _PIXEL_FORMATS and rotation == 0
 
 
 def describe_decoders(manifest: Manifest, gpu: bool) -> str:
     """How many usable files each decoder reads, for the log: "300 vp9 by DALI, ..."."""
     counts: Counter[tuple[str, str]] = Counter()
-    for row in manifest.usable.tolist():
-        clip = manifest.clip(row)
-        dali = "NVDEC" if gpu else "DALI on the CPU"
-        counts[clip.codec, dali if decoded_by_dali(clip, gpu) else "PyAV on the CPU"] += 1
+    for codec, pixel_format, rotation, count in manifest.kinds():
+        dali = "DALI with NVDEC" if gpu else "DALI on the CPU"
+        by_dali = _by_dali(codec, pixel_format, rotation, gpu)
+        counts[codec, dali if by_dali else "PyAV on the CPU"] += count
     return ", ".join(f"{n} {codec} by {decoder}" for (codec, decoder), n in counts.most_common())

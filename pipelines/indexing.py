@@ -28,7 +28,9 @@ class IndexReport(NamedTuple):
 
     def __str__(self) -> str:
         manifest = self.manifest
-        codecs = Counter(manifest.value(row, "codec") for row in manifest.usable.tolist())
+        codecs: Counter[str] = Counter()
+        for codec, _, _, count in manifest.kinds():
+            codecs[codec] += count
         found = ", ".join(f"{count} {codec}" for codec, count in codecs.most_common()) or "none"
         lines = [
             f"{manifest.list_path}: {len(manifest.usable)} of {len(manifest)} videos usable "
@@ -71,7 +73,9 @@ def index_list(
     known = _known_probes(output)
     kept = {path: known[path] for path in paths if path in known and _unchanged(path, known[path])}
     new = list(dict.fromkeys(path for path in paths if path not in kept))
-    with tqdm(total=len(new), desc="index", unit="file", disable=not (progress and new)) as bar:
+    with tqdm(
+        total=len(new), desc="index", unit="file", disable=None if progress and new else True
+    ) as bar:
         found = probe_videos(new, workers or usable_cores(), lambda: bar.update())
     probes = kept | dict(zip(new, found, strict=True))
     write_manifest(output, _columns(entries, [probes[path] for path in paths]), list_path, folder)

@@ -183,7 +183,10 @@ def create_loader(
         world_size=world_size,
     )
     _check_count(planner)
-    return Loader(planner, resolve_device(config.training.device), Position(epoch, start_step))
+    loader = Loader(planner, resolve_device(config.training.device), Position(epoch, start_step))
+    if rank == 0:
+        _log.info("%s", loader.describe())
+    return loader
 
 
 def _check_labels(manifest: Manifest, num_classes: int) -> None:

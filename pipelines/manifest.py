@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tdn.errors import UserError
 from tdn.pipelines.probe import Probe
@@ -112,6 +113,17 @@ class Manifest:
         """A row as what is needed to read it; ``path`` is complete."""
         values = [self.value(row, name) for name in Clip._fields[1:]]
         return Clip(int(row), self.resolve(values[0]), *values[1:])
+
+    def kinds(self) -> list[tuple[str, str, int, int]]:
+        """The kinds of usable files: (codec, pixel format, rotation, how many), most first."""
+        keys = ["codec", "pixel_format", "rotation"]
+        usable = self._table.filter(pc.field("frames") > 0)
+        counts = (
+            usable.group_by(keys)
+            .aggregate([([], "count_all")])
+            .sort_by([("count_all", "descending"), ("codec", "ascending")])
+        )
+        return [tuple(row[name] for name in (*keys, "count_all")) for row in counts.to_pylist()]
 
     def problems(self) -> list[tuple[int, str, str]]:
         """The unusable rows: (line in the list, path, why)."""

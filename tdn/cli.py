@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
         0 when the job was done; 2 after a mistake of the user's, told on standard error in one
         line; 130 after Ctrl-C.
     """
+    _show_log()
     words = list(sys.argv[1:] if words is None else words)
     name = words[0] if words and words[0] in COMMANDS else None
     prog = f"tdn {name}" if name else "tdn"
@@ -64,6 +66,16 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _show_log() -> None:
+    """Show the package's log on standard error: under torchrun, news only of the first process."""
+    log = logging.getLogger("tdn")
+    log.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
 
 
 def _command(name: str) -> ModuleType:

@@ -17,7 +17,7 @@ training: {epochs: 1, cpu_threads: 1}
 
 
 def test_the_demo_runs_end_to_end_and_starts_afresh(tmp_path, capfd):
-    """Real clips, real torchrun with two processes, both networks, over an earlier run's remains."""
+    """Real clips, torchrun with two processes, both networks, over an earlier run"""
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG)
     output = tmp_path / "with a space"
