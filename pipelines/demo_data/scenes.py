@@ -214,9 +214,9 @@ def _approach(rng: np.random.Generator) -> Scene:
 def _cover(rng: np.random.Generator) -> Scene:
     """One thing slides in front of another until nothing of it can be seen."""
     radius = rng.uniform(13, 16)
-    x, y = _around(rng, WIDTH / 2, 14), _around(rng, HEIGHT / 2, 8)
+    x, y = _around(rng, WIDTH / 2, 10), _around(rng, HEIGHT / 2, 7)
     direction = rng.uniform(0, 2 * np.pi)
-    distance = rng.uniform(46, 58) * (1 - _progress(rng))
+    distance = rng.uniform(44, 54) * (1 - _progress(rng))
     hidden = Actor(radius=radius, x=_still(x), y=_still(y), angle=_still(rng.uniform(0, 2 * np.pi)))
     cover = Actor(
         radius=1.5 * radius,
