@@ -1,0 +1,37 @@
+"""Test a checkpoint on the validation list: every video once, on any number of processes.
+
+Writes to the run folder (--output): scores.npz with indices (row in the list), labels and scores
+(videos, views, classes; logits), and metrics.json with top1 and top5 in percent.
+
+  tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
+  torchrun --nproc-per-node gpu -m tdn evaluate --config configs/demo.yaml \\
+    --checkpoint best.pt --data.validation_list test.txt --output runs/test
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from tdn.commands.configuration import read_config
+
+HELP = "test a checkpoint: scores of every video, top-1 and top-5"
+CONFIGURED = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="FILE",
+        help="checkpoint to test: one of this program's, or a published one",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate; 0 when scores and metrics are written."""
+    config = read_config(arguments)
+    from tdn.evaluation.evaluator import evaluate
+
+    evaluate(config, arguments.checkpoint)
+    return 0

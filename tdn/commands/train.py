@@ -1,0 +1,34 @@
+"""Train a network on your videos, or go on where a run stopped.
+
+The run folder (--output) gets config.yaml, log.jsonl, TensorBoard curves and, in checkpoints/,
+last.pt and best.pt. Started again, the same command goes on from last.pt; --training.resume none
+starts over. SIGTERM, SIGUSR2 and Ctrl-C end it with a checkpoint after the current step.
+
+  tdn train --config configs/demo.yaml --output runs/mine
+  torchrun --nproc-per-node gpu -m tdn train --config configs/demo.yaml
+
+data.batch_size is per process: on another number of GPUs keep optimizer.lr in proportion to
+batch_size x processes. Exit status: 0 all epochs are done, 75 stopped on request (run it again).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from tdn.commands.configuration import read_config
+
+HELP = "train a network, or go on where a run stopped"
+CONFIGURED = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options: none beside the configuration's."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; 0 if all epochs are done."""
+    config = read_config(arguments)
+    from tdn.training.trainer import train
+
+    return 0 if train(config).completed else os.EX_TEMPFAIL

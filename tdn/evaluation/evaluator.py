@@ -1,0 +1,159 @@
+"""Testing a checkpoint: the scores of every video of the validation list, once.
+
+    tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
+
+The processes take disjoint parts of the list and meet only at the end, so their number does not
+matter. The main process writes scores.npz and metrics.json.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+import tdn
+from tdn.config import Config
+from tdn.config_loading import resolve_config
+from tdn.errors import UserError
+from tdn.evaluation.forward import predict
+from tdn.evaluation.scores import Scores, save_metrics
+from tdn.training.build import create_network
+from tdn.training.distributed import Processes, device_name, open_processes
+from tdn.training.precision import Precision, choose_precision
+from tdn.training.run_folder import make_folder
+from tdn.training.state import versions
+
+if TYPE_CHECKING:
+    from tdn.pipelines.loader import Loader
+
+
+def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, Any]:
+    """Score the validation list with a checkpoint; under ``torchrun`` on all its processes.
+
+    Writes ``<output>/scores.npz`` and ``<output>/metrics.json``.
+
+    Args:
+        config: Configuration, or the path of its YAML file.
+        checkpoint: One of ours or a published one, for the configuration's network.
+
+    Returns:
+        The metrics as in the file, the same on all processes: top1 and top5 in percent, videos,
+        views and what they were measured with.
+
+    Raises:
+        UserError: The checkpoint does not fit the network, or the data or the folder are unusable.
+    """
+    config = resolve_config(config)
+    if config.training.cpu_threads:
+        torch.set_num_threads(config.training.cpu_threads)
+    began = time.monotonic()
+    with ExitStack() as stack:
+        processes = stack.enter_context(open_processes(config.training.device))
+        with processes.failing_together():
+            output = make_folder(config.output)
+            precision = choose_precision(config.training.precision, processes.device)
+            place = {"rank": processes.rank, "world_size": processes.world_size}
+            loader = tdn.create_loader(config, "validation", **place)
+            stack.enter_context(closing(loader))
+            model = _trained_model(config, checkpoint).to(processes.device)
+        parts = processes.gather_to_main(
+            score(model, loader, precision, processes.device, _shows_bar(config, processes))
+        )
+        metrics = None
+        if processes.is_main:
+            scores = Scores.merged([part for part in parts if part is not None])
+            scores.save(output / "scores.npz")
+            metrics = _metrics(scores, config, checkpoint, precision, processes)
+            save_metrics(output / "metrics.json", metrics)
+            _print(metrics, output, time.monotonic() - began)
+        result: dict[str, Any] = processes.from_main(metrics)
+        return result
+
+
+def score(
+    model: nn.Module,
+    loader: Loader,
+    precision: Precision,
+    device: torch.device,
+    show_bar: bool = False,
+) -> Scores | None:
+    """The scores of a loader's videos, one view each.
+
+    Args:
+        model: On the device; put into evaluation mode.
+        loader: Validation clips, each video once.
+        precision: What the network computes in.
+        device: Where.
+        show_bar: Whether to show a progress bar.
+
+    Returns:
+        The scores; None if the loader has no videos, as with more processes than videos.
+    """
+    indices, labels, logits = [], [], []
+    batches = predict(model, loader, precision, device)
+    for batch, batch_logits in tqdm(
+        batches, total=len(loader), desc="evaluating", unit="step", disable=not show_bar
+    ):
+        indices.append(batch.indices)
+        labels.append(batch.labels)
+        logits.append(batch_logits)  # stays on the device: copying now would wait for it
+    if not logits:
+        return None
+    return Scores(
+        torch.cat(indices).numpy(),
+        torch.cat(labels).numpy(),
+        torch.cat(logits)[:, None].cpu().numpy(),
+    )
+
+
+def _trained_model(config: Config, checkpoint: str | Path) -> nn.Module:
+    model = create_network(config.model)
+    report = tdn.load_checkpoint(model, checkpoint)
+    if report.left_initial:
+        raise UserError(
+            f"{checkpoint}: {report.format}, which does not set {report.left_initial[0]}; "
+            "train from it with model.pretrained, and test the result"
+        )
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _shows_bar(config: Config, processes: Processes) -> bool:
+    return processes.is_main and config.logging.progress and sys.stderr.isatty()
+
+
+def _metrics(
+    scores: Scores,
+    config: Config,
+    checkpoint: str | Path,
+    precision: Precision,
+    processes: Processes,
+) -> dict[str, Any]:
+    return {
+        **scores.accuracy(),
+        "videos": scores.logits.shape[0],
+        "views": scores.logits.shape[1],
+        "classes": scores.logits.shape[2],
+        "checkpoint": str(checkpoint),
+        "validation_list": config.data.validation_list,
+        "model": config.model.name,
+        "num_segments": config.model.num_segments,
+        "precision": precision.name,
+        "device": device_name(processes.device),
+        "world_size": processes.world_size,
+        "versions": versions(),
+    }
+
+
+def _print(metrics: dict[str, Any], output: Path, seconds: float) -> None:
+    print(
+        f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} % on {metrics['videos']} "
+        f"videos, {metrics['videos'] / seconds:.1f} a second; scores in {output / 'scores.npz'}",
+        flush=True,
+    )

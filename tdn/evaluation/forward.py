@@ -1,0 +1,34 @@
+"""The network over a loader's clips, as validation and evaluation do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from tdn.training.precision import Precision
+
+if TYPE_CHECKING:
+    from tdn.pipelines.loader import Batch, Loader
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, loader: Loader, precision: Precision, device: torch.device
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Every batch of the loader with its logits.
+
+    The model is put into evaluation mode and left there. No communication takes place, so that
+    processes may have different numbers of batches.
+
+    Yields:
+        The batch, and its logits: (B, classes), float32, on the device.
+    """
+    model.eval()
+    loader.set_epoch(0)
+    for batch in loader:
+        with precision.autocast():
+            logits = model(batch.clips.to(device, non_blocking=True))
+        yield batch, logits.float()

@@ -1,0 +1,64 @@
+"""The scores of videos: what the network said of every view, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tdn.training.metrics import label_ranks
+from tdn.training.run_folder import write_atomically
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of N videos."""
+
+    indices: npt.NDArray[np.int64]
+    """(N,): rows in the list, rising."""
+    labels: npt.NDArray[np.int64]
+    """(N,)."""
+    logits: npt.NDArray[np.float32]
+    """(N, views, classes): as the network gives them, no softmax."""
+
+    @classmethod
+    def merged(cls, parts: Sequence[Scores]) -> Scores:
+        """The scores of several processes as one, in the list's order."""
+        indices = np.concatenate([part.indices for part in parts])
+        order = np.argsort(indices)
+        return cls(
+            indices[order],
+            np.concatenate([part.labels for part in parts])[order],
+            np.concatenate([part.logits for part in parts])[order],
+        )
+
+    def accuracy(self) -> dict[str, float]:
+        """top1 and top5 in percent, by the mean over views of softmax.
+
+        With fewer than six classes top5 is 100.
+        """
+        # In double precision: rounding must not make ties of different logits.
+        probabilities = torch.from_numpy(self.logits).double().softmax(-1).mean(1)
+        ranks = label_ranks(probabilities, torch.from_numpy(self.labels))
+        return {f"top{k}": 100 * (ranks < k).double().mean().item() for k in (1, 5)}
+
+    def save(self, path: Path) -> None:
+        """Write indices, labels and scores as a NumPy archive."""
+        write_atomically(
+            path,
+            lambda file: np.savez(
+                file, indices=self.indices, labels=self.labels, scores=self.logits
+            ),
+        )
+
+
+def save_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    """Write metrics as JSON."""
+    text = json.dumps(metrics, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,1 @@
+"""The training run: loop, step, schedules, optimizers, precision, processes, run folder, log."""

@@ -1,0 +1,121 @@
+"""Building a run: everything it consists of, checked before the first step."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+import tdn
+from tdn.config import Config, ModelConfig
+from tdn.errors import UserError
+from tdn.training.distributed import Processes
+from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
+from tdn.training.precision import Precision, choose_precision
+from tdn.training.run_folder import Checkpoint, RunFolder, read_checkpoint
+from tdn.training.state import RunState, check_resumable, check_same_steps
+
+if TYPE_CHECKING:
+    from tdn.pipelines.loader import Loader
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins."""
+
+    state: RunState
+    checkpoint: Checkpoint | None = None
+    """What it goes on from; None for a new run."""
+    path: Path | None = None
+    """Where that was read."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run consists of, on one process."""
+
+    model: nn.Module
+    """On the processes' device, with the weights it starts from."""
+    optimizer: OptimizerAndBackend
+    precision: Precision
+    train_loader: Loader
+    validation_loader: Loader
+    pretrained: str | None
+    """What ``model.pretrained`` gave, in words."""
+
+
+def find_start(config: Config, folder: RunFolder) -> Start:
+    """Read the checkpoint that ``training.resume`` asks for, if there is one.
+
+    Raises:
+        UserError: It cannot be read or is of another network.
+    """
+    path = folder.find_checkpoint(config.training.resume)
+    if path is None:
+        return Start(RunState())
+    checkpoint = read_checkpoint(path)
+    check_resumable(checkpoint, path, config)
+    state = RunState.of(checkpoint)
+    if not folder.best.exists():  # a checkpoint of another folder: its best one is not here
+        state.best_top1 = None
+    return Start(state, checkpoint, path)
+
+
+def build(config: Config, processes: Processes, start: Start, stack: ExitStack) -> Parts:
+    """Make the parts of a run; without communication, so that a mistake on one host is told.
+
+    Args:
+        config: The run's configuration.
+        processes: Those of the run.
+        start: Where it begins.
+        stack: Closes the loaders.
+
+    Raises:
+        UserError: Data, device, pretrained weights or optimizer are not what they should be.
+    """
+    precision = choose_precision(config.training.precision, processes.device)
+    place = {"rank": processes.rank, "world_size": processes.world_size}
+    train_loader = stack.enter_context(closing(tdn.create_loader(config, "train", **place)))
+    validation_loader = stack.enter_context(
+        closing(tdn.create_loader(config, "validation", **place))
+    )
+    if start.checkpoint is not None and start.path is not None:
+        check_same_steps(start.checkpoint, start.path, len(train_loader))
+    model, pretrained = _initial_model(config, start.checkpoint)
+    model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = create_optimizer(config.optimizer, model.parameters(), processes.device)
+    return Parts(model, optimizer, precision, train_loader, validation_loader, pretrained)
+
+
+def create_network(settings: ModelConfig) -> nn.Module:
+    """The configured network with random weights."""
+    return tdn.create_model(
+        settings.name,
+        num_segments=settings.num_segments,
+        num_classes=settings.num_classes,
+        dropout=settings.dropout,
+        width=settings.width,
+    )
+
+
+def _initial_model(config: Config, checkpoint: Checkpoint | None) -> tuple[nn.Module, str | None]:
+    """The network with its first weights: the checkpoint's, the pretrained ones, or random."""
+    torch.manual_seed(config.seed)
+    model = create_network(config.model)
+    if checkpoint is not None:
+        model.load_state_dict(checkpoint["model"])
+    elif config.model.pretrained is not None:
+        return model, _load_pretrained(model, config.model.pretrained)
+    return model, None
+
+
+def _load_pretrained(model: nn.Module, path: str) -> str:
+    """Take weights from a file, with its classifier where that has the same classes."""
+    try:
+        return str(tdn.load_checkpoint(model, path))
+    except UserError:  # fine-tuning on other classes; any other mistake is met again
+        return str(tdn.load_checkpoint(model, path, new_head=True))

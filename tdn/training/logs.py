@@ -1,0 +1,255 @@
+"""What a run tells: log.jsonl as the record, TensorBoard for curves, the console for the moment.
+
+An event is a flat dict and goes to every sink; sinks exist on the main process only. Events:
+
+    start       what runs where: versions, device, processes, optimizer backend, precision
+    train       means since the last train line: loss, top1, clips_per_second, data_wait; and lr,
+                gradient_norm, eta (seconds) at that step
+    validation  loss, top1, top5, best_top1
+    end         the same metrics, and seconds in all
+
+``step`` counts finished steps over the whole run, ``epoch`` counts from 1. top1, top5 and data_wait
+(the part of the time in which the network waited for clips) are in percent. The loss and norm of a
+line are null where they are not finite.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from tdn.config import Config
+from tdn.training.run_folder import RunFolder, write_atomically
+
+Event = dict[str, Any]
+
+
+class Sink(Protocol):
+    """Somewhere events go."""
+
+    def write(self, event: Event) -> None:
+        """Take an event."""
+
+    def advance(self) -> None:
+        """A training step is done; called for each, so this must cost nothing."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+class Journal:
+    """Sends events to all sinks. A context: the sinks are closed at its end."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Write an event."""
+        for sink in self._sinks:
+            sink.write({"event": event, "time": round(time.time(), 3), **fields})
+
+    def advance(self) -> None:
+        """Note that a training step is done."""
+        for sink in self._sinks:
+            sink.advance()
+
+
+def open_journal(
+    folder: RunFolder, config: Config, steps_per_epoch: int, step: int, is_main: bool
+) -> Journal:
+    """The journal of a run that goes on after ``step`` finished steps; mute where not is_main."""
+    if not is_main:
+        return Journal([])
+    sinks: list[Sink] = [JsonLines(folder.log, step)]
+    if config.logging.tensorboard:
+        sinks.append(TensorBoard(folder.tensorboard, step))
+    show_bar = config.logging.progress and sys.stderr.isatty()
+    sinks.append(Console(config.training.epochs, steps_per_epoch, show_bar))
+    return Journal(sinks)
+
+
+class JsonLines:
+    """log.jsonl: one event a line; a resumed run repeats no step."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if _belongs_before(line, step)]
+            text = "".join(line + "\n" for line in kept).encode()
+            write_atomically(path, lambda file: file.write(text))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, event: Event) -> None:
+        """Append the event at once, so that a crash loses nothing."""
+        numbers = {key: _finite(value) for key, value in event.items()}
+        self._file.write(json.dumps(numbers, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def advance(self) -> None:
+        """Steps are not logged one by one."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _belongs_before(line: str, step: int) -> bool:
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except ValueError:  # cut off by a crash
+        return False
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class TensorBoard:
+    """Event files: every number of train and validation events as a curve over steps."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, event: Event) -> None:
+        """Add the event's numbers to the curves."""
+        if event["event"] not in ("train", "validation"):
+            return
+        for key, value in event.items():
+            if isinstance(value, float) and key != "time":
+                self._writer.add_scalar(f"{event['event']}/{key}", value, event["step"])
+
+    def advance(self) -> None:
+        """Steps are not drawn one by one."""
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self._writer.close()
+
+
+class Console:
+    """A line for each epoch's training and validation; on a terminal also a bar for its steps."""
+
+    def __init__(self, epochs: int, steps_per_epoch: int, show_bar: bool) -> None:
+        self._epochs = epochs
+        self._steps_per_epoch = steps_per_epoch
+        self._show_bar = show_bar
+        self._bar: tqdm[Any] | None = None
+        self._step = 0
+        self._lines_of_epoch: list[Event] = []
+
+    def write(self, event: Event) -> None:
+        """Show the event."""
+        show = {"start": self._start, "train": self._train, "validation": self._validation}
+        show.get(event["event"], self._end)(event)
+
+    def advance(self) -> None:
+        """Move the bar."""
+        if self._show_bar and self._bar is None:
+            self._bar = tqdm(
+                total=self._steps_per_epoch,
+                initial=self._step % self._steps_per_epoch,
+                desc=self._name(self._step // self._steps_per_epoch + 1),
+                unit="step",
+                leave=False,
+                dynamic_ncols=True,
+            )
+        self._step += 1
+        if self._bar is not None:
+            self._bar.update()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _name(self, epoch: int) -> str:
+        return f"epoch {epoch:{len(str(self._epochs))}d}/{self._epochs}"
+
+    def _start(self, event: Event) -> None:
+        self._step = event["step"]
+        processes = event["world_size"]
+        print(
+            f"{event['model']}: {event['parameters']:,} parameters, {event['precision']} on "
+            f"{event['device']}, {processes} process{'es' if processes > 1 else ''}, "
+            f"{event['optimizer']} by {event['optimizer_backend']}\n"
+            f"{event['epochs']} epochs of {event['steps_per_epoch']} steps, "
+            f"{event['global_batch']} clips a step; run folder {event['output']}",
+            flush=True,
+        )
+        if event["resumed_from"]:
+            print(f"resumed from {event['resumed_from']} after step {event['step']}", flush=True)
+        if event["pretrained"]:
+            print(event["pretrained"], flush=True)
+
+    def _train(self, event: Event) -> None:
+        self._lines_of_epoch.append(event)
+        if self._bar is not None:
+            self._bar.set_postfix_str(_numbers(event))
+        if event["step"] % self._steps_per_epoch == 0:
+            self.close()
+            print(f"{self._name(event['epoch'])}  {_numbers(_mean(self._lines_of_epoch))}")
+            self._lines_of_epoch = []
+
+    def _validation(self, event: Event) -> None:
+        print(
+            f"{self._name(event['epoch'])}  validation: loss {event['loss']:.3f}, "
+            f"top-1 {event['top1']:.1f} %, top-5 {event['top5']:.1f} %, "
+            f"best top-1 {event['best_top1']:.1f} %",
+            flush=True,
+        )
+
+    def _end(self, event: Event) -> None:
+        self.close()
+        duration = tqdm.format_interval(event["seconds"])
+        if event["completed"]:
+            print(f"complete after {duration}, best top-1 {event['best_top1']:.1f} %", flush=True)
+        else:
+            print(f"stopped on request after step {event['step']}, {duration}", flush=True)
+
+
+def _mean(events: Sequence[Event]) -> Event:
+    """One train event for several: means over the clips, the last remaining time."""
+    clips = sum(event["clips"] for event in events)
+    seconds = [event["clips"] / event["clips_per_second"] for event in events]
+
+    def mean(key: str, weights: Sequence[float]) -> float:
+        values = (event[key] * weight for event, weight in zip(events, weights, strict=True))
+        return sum(values) / sum(weights)
+
+    counts = [event["clips"] for event in events]
+    return {
+        "loss": mean("loss", counts),
+        "top1": mean("top1", counts),
+        "clips_per_second": clips / sum(seconds),
+        "data_wait": mean("data_wait", seconds),
+        "eta": events[-1]["eta"],
+    }
+
+
+def _numbers(event: Event) -> str:
+    return (
+        f"loss {event['loss']:.3f}, top-1 {event['top1']:.1f} %, "
+        f"{event['clips_per_second']:.1f} clips/s, data wait {event['data_wait']:.0f} %, "
+        f"ETA {tqdm.format_interval(event['eta'])}"
+    )

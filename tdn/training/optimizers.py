@@ -1,0 +1,129 @@
+"""SGD and AdamW, run by torch or, where it is built and fits, by NVIDIA Apex.
+
+One parameter group holds everything, biases and batch norm included, as the released code trains.
+
+Apex needs care. What pip installs as ``apex`` is another program, and without its compiled part
+(``amp_C``) NVIDIA's imports but cannot be used. Its fused SGD passes over bf16 parameters without a
+word. So each condition is tested before Apex is taken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from tdn.config import OptimizerConfig
+from tdn.errors import UserError
+
+BETAS = (0.9, 0.999)
+"""AdamW's decay rates (Loshchilov and Hutter 2019)."""
+
+_BUILD = (
+    "build it in a clone of https://github.com/NVIDIA/apex with 'APEX_CPP_EXT=1 APEX_CUDA_EXT=1 "
+    "pip install -v --no-build-isolation .', or use optimizer.backend torch"
+)
+_APEX_CLASSES = {"sgd": "FusedSGD", "adamw": "FusedAdam"}
+_APEX_DTYPES = {torch.float32, torch.float16}
+
+
+class OptimizerAndBackend(NamedTuple):
+    """An optimizer and who runs it."""
+
+    optimizer: torch.optim.Optimizer
+    backend: str
+    """torch or apex."""
+
+
+def create_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter], device: torch.device
+) -> OptimizerAndBackend:
+    """The optimizer of a run.
+
+    Args:
+        config: ``optimizer``.
+        parameters: What it changes, in one group.
+        device: Where they are.
+
+    Raises:
+        UserError: ``optimizer.backend`` is apex and Apex cannot be used; says why.
+    """
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    obstacle = None
+    if config.backend != "torch":
+        obstacle = apex_obstacle(config.name, device, {p.dtype for p in trainable})
+    if config.backend == "apex" and obstacle is not None:
+        raise UserError(f"optimizer.backend: apex, but {obstacle}")
+    if config.backend == "torch" or obstacle is not None:
+        return OptimizerAndBackend(_torch_optimizer(config, trainable), "torch")
+    return OptimizerAndBackend(_apex_optimizer(config, trainable), "apex")
+
+
+def _torch_optimizer(
+    config: OptimizerConfig, parameters: list[nn.Parameter]
+) -> torch.optim.Optimizer:
+    if config.name == "adamw":
+        return torch.optim.AdamW(
+            parameters, config.lr, BETAS, weight_decay=config.weight_decay, fused=True
+        )
+    return torch.optim.SGD(
+        parameters, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def _apex_optimizer(
+    config: OptimizerConfig, parameters: list[nn.Parameter]
+) -> torch.optim.Optimizer:
+    kind = getattr(importlib.import_module("apex.optimizers"), _APEX_CLASSES[config.name])
+    settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.name == "adamw":
+        optimizer = kind(parameters, betas=BETAS, adam_w_mode=True, **settings)
+    else:
+        optimizer = kind(parameters, momentum=config.momentum, **settings)
+    return optimizer
+
+
+def apex_obstacle(name: str, device: torch.device, dtypes: set[torch.dtype]) -> str | None:
+    """Why Apex cannot run an optimizer, with the remedy; None when it can.
+
+    Args:
+        name: sgd or adamw.
+        device: Where the parameters are.
+        dtypes: The types of the trainable parameters.
+    """
+    if device.type != "cuda":
+        return "it runs on a GPU only; use optimizer.backend torch"
+    if not dtypes <= _APEX_DTYPES:
+        others = ", ".join(sorted(str(dtype) for dtype in dtypes - _APEX_DTYPES))
+        return f"it never updates {others} parameters; use optimizer.backend torch"
+    apex = importlib.util.find_spec("apex")
+    if apex is None:
+        return f"it is not installed (and 'pip install apex' is another program); {_BUILD}"
+    if not _has_optimizers(apex.submodule_search_locations or []):
+        return (
+            "the installed 'apex' is another program of that name (a Pyramid toolkit), "
+            f"not NVIDIA's; 'pip uninstall apex', then {_BUILD}"
+        )
+    if _import("amp_C") is None:
+        return f"it was installed without its CUDA extensions (no amp_C); {_BUILD}"
+    if not hasattr(_import("apex.optimizers"), _APEX_CLASSES[name]):
+        return f"the installed version has no {_APEX_CLASSES[name]}; {_BUILD}"
+    return None
+
+
+def _has_optimizers(locations: Iterable[str]) -> bool:
+    """Whether a package is NVIDIA's; looked up as a file, as the other program fails to import."""
+    return any(Path(location, "optimizers").exists() for location in locations)
+
+
+def _import(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None

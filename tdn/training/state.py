@@ -1,0 +1,121 @@
+"""Where a run is, and going on from there.
+
+A checkpoint is a dict that ``torch.load(weights_only=True)`` reads: "model" (state dict),
+"optimizer", "scaler", the fields of ``RunState``, "steps_per_epoch", "step" (their product, for the
+reader), "config" (plain dict) and "versions". Nothing random is saved: order, crops and dropout
+follow from the seed and the step's number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import tdn
+from tdn.config import Config
+from tdn.config_loading import config_to_dict
+from tdn.errors import UserError
+from tdn.training.run_folder import Checkpoint
+from tdn.training.step import TrainingStep
+
+_ARCHITECTURE = ("name", "num_segments", "num_classes", "width")
+
+
+@dataclass
+class RunState:
+    """The position of a run and its validation so far."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    step_in_epoch: int = 0
+    """Finished steps of the current one; all of them while its validation is due."""
+    top1: float | None = None
+    """Last validation, percent."""
+    top5: float | None = None
+    best_top1: float | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> RunState:
+        """The state a checkpoint was written in."""
+        return cls(**{field.name: checkpoint[field.name] for field in dataclasses.fields(cls)})
+
+
+def make_checkpoint(
+    state: RunState, model: nn.Module, step: TrainingStep, config: Config, steps_per_epoch: int
+) -> Checkpoint:
+    """Everything needed to go on from here."""
+    return {
+        "model": model.state_dict(),
+        "optimizer": step.optimizer.state_dict(),
+        "scaler": step.scaler.state_dict(),
+        **dataclasses.asdict(state),
+        "steps_per_epoch": steps_per_epoch,
+        "step": state.epoch * steps_per_epoch + state.step_in_epoch,
+        "config": config_to_dict(config),
+        "versions": versions(),
+    }
+
+
+def check_resumable(checkpoint: Checkpoint, path: Path, config: Config) -> None:
+    """Refuse to go on with another network or optimizer than the checkpoint's.
+
+    Raises:
+        UserError: Names the key and both values.
+    """
+    current, former = config_to_dict(config), checkpoint["config"]
+    keys = [("model", key) for key in _ARCHITECTURE] + [("optimizer", "name")]
+    for section, key in keys:
+        now, then = current[section][key], former[section][key]
+        if now != then:
+            raise UserError(
+                f"{section}.{key}: {now} does not go with {path}, which was trained with {then}; "
+                "choose another output for a new run, or set training.resume none to start over"
+            )
+
+
+def check_same_steps(checkpoint: Checkpoint, path: Path, steps_per_epoch: int) -> None:
+    """Refuse to go on with another number of steps per epoch: positions would not agree.
+
+    Raises:
+        UserError: Says both and what decides them.
+    """
+    former = checkpoint["steps_per_epoch"]
+    if former != steps_per_epoch:
+        raise UserError(
+            f"{path}: trained with {former} steps an epoch, now there would be {steps_per_epoch}; "
+            "keep data.train_list, and data.batch_size x processes, or start a new run with "
+            "model.pretrained"
+        )
+
+
+def restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
+    """Put the optimizer and the loss scale where the checkpoint left them.
+
+    Settings such as weight decay come from the configuration; only what has been accumulated comes
+    from the checkpoint.
+    """
+    groups = step.optimizer.state_dict()["param_groups"]
+    step.optimizer.load_state_dict(
+        {"state": checkpoint["optimizer"]["state"], "param_groups": groups}
+    )
+    if step.scaler.is_enabled() and checkpoint["scaler"]:
+        step.scaler.load_state_dict(checkpoint["scaler"])
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    found = {"tdn": tdn.__version__, "python": platform.python_version()}
+    for package in ("torch", "triton", "nvidia-dali-cuda130"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    if torch.version.cuda:
+        found["cuda"] = torch.version.cuda
+    return found

@@ -1,0 +1,334 @@
+"""The training run: build, then epochs of steps, each followed by a validation and a checkpoint.
+
+    tdn train --config configs/demo.yaml
+    torchrun --nproc-per-node gpu -m tdn train --config configs/something_something_v2_r50_t8.yaml
+
+or, from Python, ``train("configs/demo.yaml")``. The steps themselves are in ``step``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tdn.config import Config
+from tdn.config_loading import dump_config, resolve_config
+from tdn.evaluation.forward import predict
+from tdn.training.build import Parts, Start, build, find_start
+from tdn.training.clock import StepClock
+from tdn.training.distributed import Processes, device_name, open_processes
+from tdn.training.interruption import StopRequest
+from tdn.training.logs import Journal, open_journal
+from tdn.training.metrics import Tally
+from tdn.training.run_folder import RunFolder
+from tdn.training.schedules import check_schedule, create_schedule
+from tdn.training.state import RunState, make_checkpoint, restore, versions
+from tdn.training.step import StepResult, TrainingStep
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended."""
+
+    completed: bool
+    """Whether all epochs are done; if not, it was asked to stop and can be resumed."""
+    step: int
+    """Finished steps."""
+    top1: float | None
+    """Last validation, percent."""
+    top5: float | None
+    best_top1: float | None
+    seconds: float
+    """Duration of this session."""
+    output: Path
+    """The run folder."""
+    last: Path
+    """The checkpoint to resume from."""
+    best: Path
+    """The checkpoint with the highest validation top-1."""
+
+
+def train(config: Config | str | Path) -> TrainingResult:
+    """Train a network, or go on training it; under ``torchrun`` on all its processes.
+
+    Args:
+        config: Configuration, or the path of its YAML file.
+
+    Returns:
+        How the run ended, the same on all processes.
+
+    Raises:
+        UserError: Something the run needs is missing or wrong, or the loss is no longer a number.
+    """
+    config = resolve_config(config)
+    check_schedule(config)
+    if config.training.cpu_threads:
+        torch.set_num_threads(config.training.cpu_threads)
+    torch.backends.cudnn.benchmark = True  # every batch has the same shape
+    with ExitStack() as stack:
+        processes = stack.enter_context(open_processes(config.training.device))
+        with processes.failing_together():
+            folder = RunFolder(config.output)
+            start = find_start(config, folder)
+            if start.state.epoch >= config.training.epochs:
+                return _already_complete(start, folder, processes)
+            parts = build(config, processes, start, stack)
+        return Trainer(config, processes, folder, parts, start).run()
+
+
+class Trainer:
+    """The loop over epochs and steps.
+
+    Args:
+        config: The run's configuration.
+        processes: Those that train together.
+        folder: Where the run is kept.
+        parts: Network, optimizer and loaders.
+        start: Where to begin.
+    """
+
+    def __init__(
+        self, config: Config, processes: Processes, folder: RunFolder, parts: Parts, start: Start
+    ) -> None:
+        self.config = config
+        self.processes = processes
+        self.folder = folder
+        self.parts = parts
+        self.start = start
+        self.state = start.state
+        self.steps_per_epoch = len(parts.train_loader)
+        self.schedule = create_schedule(config, self.steps_per_epoch)
+        self.step = TrainingStep(
+            parts.model,
+            parts.optimizer.optimizer,
+            parts.precision,
+            self.schedule,
+            config,
+            processes,
+        )
+        self.tally = Tally(processes.device)
+        self.clock = StepClock(processes.device)
+        self.unread: list[tuple[int, Any, Tensor]] = []
+        """Number, rows and loss of the steps whose losses nobody has looked at yet."""
+
+    @property
+    def steps_done(self) -> int:
+        """Finished steps of the whole run."""
+        return self.state.epoch * self.steps_per_epoch + self.state.step_in_epoch
+
+    def run(self) -> TrainingResult:
+        """Train to the last epoch, or until asked to stop."""
+        began = time.monotonic()
+        self._prepare()
+        with (
+            self._open_journal() as self.journal,
+            StopRequest(self.processes) as self.stop,
+            closing(self.step),
+        ):
+            self._record_start()
+            while self.state.epoch < self.config.training.epochs:
+                stopped = not self._train_epoch()
+                if stopped:
+                    self._save(self.folder.last)
+                    break
+                self._finish_epoch()
+            result = self._result(time.monotonic() - began)
+            self._record_end(result)
+        return result
+
+    def _prepare(self) -> None:
+        """Bring folder, optimizer and loss scale to where the run starts."""
+        if self.processes.is_main:
+            resumed = self.start.checkpoint is not None
+            self.folder.begin(dump_config(self.config), resumed)
+        if self.start.checkpoint is not None:
+            restore(self.start.checkpoint, self.step)
+
+    def _train_epoch(self) -> bool:
+        """Train on the rest of the current epoch; False if asked to stop on the way."""
+        self.parts.model.train()
+        self.parts.train_loader.set_epoch(self.state.epoch, self.state.step_in_epoch)
+        batches = iter(self.parts.train_loader)
+        self.clock.restart()
+        while self.state.step_in_epoch < self.steps_per_epoch:
+            with self.clock.waiting():
+                batch = next(batches)
+            result = self.step(batch, self.steps_done)
+            self.tally.add(result.loss, result.logits, result.labels)
+            self.unread.append((self.steps_done, batch.indices, result.loss))
+            self.state.step_in_epoch += 1
+            self.journal.advance()
+
+            stop = self.stop.agreed()
+            ends = self.state.step_in_epoch == self.steps_per_epoch
+            if stop or ends or self.steps_done % self.config.training.log_every == 0:
+                self._report(result)
+            if stop:
+                return False
+        return True
+
+    def _report(self, result: StepResult) -> None:
+        """Record the steps since the last report. Only here the loop waits for the device."""
+        summary = self.tally.read(self.processes)
+        seconds, waited = self.clock.read()
+        steps = len(self.unread)
+        if not math.isfinite(summary.loss):
+            raise self._divergence()
+        self.unread.clear()
+        total = self.config.training.epochs * self.steps_per_epoch
+        self.journal.record(
+            "train",
+            step=self.steps_done,
+            epoch=self.state.epoch + 1,
+            loss=summary.loss,
+            top1=summary.top1,
+            lr=self.schedule(self.steps_done - 1),
+            gradient_norm=float(result.gradient_norm),
+            clips=summary.clips,
+            clips_per_second=summary.clips / seconds,
+            data_wait=100 * waited,
+            eta=(total - self.steps_done) * seconds / steps,
+        )
+
+    def _divergence(self) -> BaseException:
+        """The error for a loss that is not a number: names the first step and its videos."""
+        bad = [(step, np.asarray(rows)) for step, rows, loss in self.unread if not loss.isfinite()]
+        found = [first for first in self.processes.gather(bad[0] if bad else None) if first]
+        step = min(step for step, _ in found)
+        rows = sorted({int(row) for at, rows in found if at == step for row in rows})
+        return self.processes.failure(
+            f"step {step + 1}: the loss is not a finite number, on rows "
+            f"{', '.join(map(str, rows))} of data.train_list (from 0); "
+            "look at these videos, or lower optimizer.lr"
+        )
+
+    def _finish_epoch(self) -> None:
+        """Validate if it is time to, and write the checkpoints."""
+        every, epochs = self.config.training.validate_every, self.config.training.epochs
+        epoch = self.state.epoch + 1
+        improved = False
+        if epoch % every == 0 or epoch == epochs:
+            self._save(self.folder.last)  # a failure while validating costs no training
+            improved = self._validate()
+        self.state.epoch, self.state.step_in_epoch = epoch, 0
+        if improved:
+            self._save(self.folder.best)
+        self._save(self.folder.last)
+
+    def _validate(self) -> bool:
+        """Measure the network on the validation list; True if it never was better."""
+        parts, device = self.parts, self.processes.device
+        self.processes.take_buffers_from_main(parts.model)
+        tally = Tally(device)
+        for batch, logits in predict(parts.model, parts.validation_loader, parts.precision, device):
+            labels = batch.labels.to(device, non_blocking=True)
+            tally.add(F.cross_entropy(logits, labels), logits, labels)
+        summary = tally.read(self.processes)
+        state = self.state
+        improved = state.best_top1 is None or summary.top1 > state.best_top1
+        state.top1, state.top5 = summary.top1, summary.top5
+        state.best_top1 = max(summary.top1, state.best_top1 or 0.0)
+        self.journal.record(
+            "validation",
+            step=self.steps_done,
+            epoch=state.epoch + 1,
+            loss=summary.loss,
+            top1=summary.top1,
+            top5=summary.top5,
+            best_top1=state.best_top1,
+            clips=summary.clips,
+        )
+        return improved
+
+    def _save(self, path: Path) -> None:
+        """Write a checkpoint of this moment."""
+        if self.processes.is_main:
+            self.folder.save(
+                path,
+                make_checkpoint(
+                    self.state, self.parts.model, self.step, self.config, self.steps_per_epoch
+                ),
+            )
+
+    def _open_journal(self) -> Journal:
+        return open_journal(
+            self.folder,
+            self.config,
+            self.steps_per_epoch,
+            self.steps_done,
+            self.processes.is_main,
+        )
+
+    def _record_start(self) -> None:
+        config, parts = self.config, self.parts
+        self.journal.record(
+            "start",
+            step=self.steps_done,
+            epoch=self.state.epoch + 1,
+            epochs=config.training.epochs,
+            steps_per_epoch=self.steps_per_epoch,
+            global_batch=config.data.batch_size * self.processes.world_size,
+            model=config.model.name,
+            parameters=sum(p.numel() for p in parts.model.parameters()),
+            optimizer=config.optimizer.name,
+            optimizer_backend=parts.optimizer.backend,
+            precision=parts.precision.name,
+            device=device_name(self.processes.device),
+            world_size=self.processes.world_size,
+            seed=config.seed,
+            output=str(self.folder.root),
+            resumed_from=str(self.start.path) if self.start.path else None,
+            pretrained=parts.pretrained,
+            versions=versions(),
+        )
+
+    def _record_end(self, result: TrainingResult) -> None:
+        if self.processes.is_main and not result.completed:
+            self.folder.mark_interrupted(result.step)
+        self.journal.record(
+            "end",
+            step=result.step,
+            epoch=self.state.epoch,
+            completed=result.completed,
+            top1=result.top1,
+            top5=result.top5,
+            best_top1=result.best_top1,
+            seconds=result.seconds,
+        )
+
+    def _result(self, seconds: float) -> TrainingResult:
+        completed = self.state.epoch >= self.config.training.epochs
+        return _result(self.state, self.steps_done, completed, seconds, self.folder)
+
+
+def _result(
+    state: RunState, step: int, completed: bool, seconds: float, folder: RunFolder
+) -> TrainingResult:
+    return TrainingResult(
+        completed=completed,
+        step=step,
+        top1=state.top1,
+        top5=state.top5,
+        best_top1=state.best_top1,
+        seconds=seconds,
+        output=folder.root,
+        last=folder.last,
+        best=folder.best,
+    )
+
+
+def _already_complete(start: Start, folder: RunFolder, processes: Processes) -> TrainingResult:
+    """Nothing is left to train."""
+    if processes.is_main:
+        print(f"{start.path}: complete, all {start.state.epoch} epochs are done", flush=True)
+    step = start.checkpoint["step"] if start.checkpoint else 0
+    return _result(start.state, step, completed=True, seconds=0.0, folder=folder)
