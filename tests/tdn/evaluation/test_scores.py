@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tdn.evaluation.scores import Scores, save_metrics
+
+
+@st.composite
+def all_scores(draw):
+    count, views, classes = (draw(st.integers(1, n)) for n in (9, 3, 8))
+    logits = hnp.arrays(np.float32, (count, views, classes), elements=st.floats(-9, 9, width=32))
+    labels = hnp.arrays(np.int64, count, elements=st.integers(0, classes - 1))
+    return Scores(np.arange(count), draw(labels), draw(logits))
+
+
+@settings(deadline=None)
+@given(all_scores())
+def test_accuracy_is_that_of_the_mean_softmax_over_views(scores):
+    hits = {1: 0, 5: 0}
+    for views, label in zip(scores.logits.astype(np.float64), scores.labels, strict=True):
+        softmax = np.exp(views) / np.exp(views).sum(1, keepdims=True)
+        mean = softmax.mean(0)
+        if len(mean) > 1 and np.diff(np.sort(mean)).min() < 1e-12:
+            return  # a tie up to rounding: either order is right
+        order = np.argsort(-mean)
+        for k in hits:
+            hits[k] += label in order[:k]
+    count = len(scores.labels)
+    assert scores.accuracy() == pytest.approx({f"top{k}": 100 * n / count for k, n in hits.items()})
+
+
+def test_close_logits_of_a_sure_network_are_told_apart():
+    """In single precision both probabilities would round to the same number."""
+    logits = np.array([[[20.0, 20.00001, -90.0]]], np.float32)
+    assert Scores(np.array([0]), np.array([1]), logits).accuracy()["top1"] == 100
+    assert Scores(np.array([0]), np.array([0]), logits).accuracy()["top1"] == 0
+
+
+@settings(deadline=None)
+@given(all_scores(), st.data())
+def test_parts_merge_to_the_lists_order(scores, data):
+    count = len(scores.indices)
+    order = np.array(data.draw(st.permutations(range(count))))
+    cuts = sorted(data.draw(st.lists(st.integers(0, count), max_size=3)))
+    parts = [
+        Scores(scores.indices[rows], scores.labels[rows], scores.logits[rows])
+        for rows in np.split(order, cuts)
+    ]
+    merged = Scores.merged(parts)
+    np.testing.assert_array_equal(merged.indices, scores.indices)
+    np.testing.assert_array_equal(merged.labels, scores.labels)
+    np.testing.assert_array_equal(merged.logits, scores.logits)
+
+
+def test_files(tmp_path):
+    logits = np.ones((2, 1, 3), np.float32)
+    Scores(np.array([4, 7]), np.array([0, 2]), logits).save(tmp_path / "scores.npz")
+    with np.load(tmp_path / "scores.npz") as archive:
+        assert {key: archive[key].shape for key in archive} == {
+            "indices": (2,), "labels": (2,), "scores": (2, 1, 3)
+        }  # fmt: skip
+        assert archive["scores"].dtype == np.float32
+    save_metrics(tmp_path / "metrics.json", {"top1": 50.0})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"top1": 50.0}

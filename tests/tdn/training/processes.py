@@ -1,0 +1,123 @@
+"""What each process of test_distributed does; started by torchrun with a folder and a task."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tdn
+from tdn.errors import UserError
+from tdn.evaluation.evaluator import evaluate
+from tdn.training.distributed import open_processes
+from tdn.training.trainer import train
+from tests.tdn import synthetic
+
+RANK = int(os.environ["RANK"])
+LOADERS: list[synthetic.SyntheticLoader] = []
+
+
+def create_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+    LOADERS.append(synthetic.create_loader(*arguments, **settings))
+    return LOADERS[-1]
+
+
+def keep(folder: Path, name: str, value: object) -> None:
+    (folder / f"{name}-{RANK}.json").write_text(json.dumps(value))
+
+
+def run_and_evaluate(folder: Path) -> None:
+    """Half the batch on each of two processes; an odd number of validation videos."""
+    config = synthetic.tiny_config(
+        str(folder / "run"),
+        model__name="tiny",
+        model__dropout=0.0,
+        data__batch_size=4,
+        data__validation_list="31",
+    )
+    result = train(config)
+    keep(folder, "result", [result.completed, result.step, result.top1, result.best_top1])
+    keep(folder, "served", LOADERS[0].served)
+    config.output = str(folder / "scores")
+    keep(folder, "metrics", evaluate(config, result.best))
+    config.data.validation_list, config.output = "1", str(folder / "one_video")
+    keep(folder, "one", evaluate(config, result.best))
+
+
+def stop_and_resume(folder: Path) -> None:
+    """Only the second process is asked to stop; both must, after the same step."""
+    config = synthetic.tiny_config(str(folder / "run"), model__dropout=0.5, data__batch_size=4)
+    whole = synthetic.tiny_config(str(folder / "whole"), model__dropout=0.5, data__batch_size=4)
+    train(whole)
+    LOADERS.clear()
+
+    def stopping_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+        loader = create_loader(*arguments, **settings)
+        if loader.train and RANK == 1:
+            loader.before_batch = lambda epoch, step: (
+                os.kill(os.getpid(), signal.SIGTERM) if (epoch, step) == (1, 1) else None
+            )
+        return loader
+
+    tdn.create_loader = stopping_loader
+    stopped = train(config)
+    tdn.create_loader = create_loader
+    keep(folder, "stopped", [stopped.completed, stopped.step])
+    keep(folder, "resumed", train(config).completed)
+
+
+def fail_on_one(folder: Path) -> None:
+    """A mistake that only the second process can see ends both, and one tells."""
+
+    def failing_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+        if RANK == 1:
+            raise UserError("train.txt: not on this host")
+        return create_loader(*arguments, **settings)
+
+    tdn.create_loader = failing_loader
+    ends(folder, lambda: train(synthetic.tiny_config(str(folder / "run"))))
+
+
+def diverge_on_one(folder: Path) -> None:
+    """A loss that is no number on the second process only."""
+    true = synthetic.make_batch
+
+    def make_batch(rows):
+        batch = true(rows)
+        if RANK == 1 and len(LOADERS[0].served) == 3:
+            keep(folder, "poisoned", rows.tolist())
+            return batch._replace(clips=batch.clips.float() * float("nan"))
+        return batch
+
+    synthetic.make_batch = make_batch
+    ends(folder, lambda: train(synthetic.tiny_config(str(folder / "run"), data__batch_size=4)))
+
+
+def ends(folder: Path, task: Callable[[], object]) -> None:
+    try:
+        task()
+    except UserError as error:
+        keep(folder, "end", ["told", str(error)])
+    except SystemExit as error:
+        keep(folder, "end", ["silent", error.code])
+
+
+def gather(folder: Path) -> None:
+    with open_processes("cpu") as processes:
+        everyone = processes.gather(RANK * 10)
+        on_main = processes.gather_to_main([RANK])
+        keep(folder, "gathered", [everyone, on_main, processes.from_main(f"from {RANK}")])
+
+
+if __name__ == "__main__":
+    tdn.create_model = synthetic.create_model
+    tdn.load_checkpoint = synthetic.load_checkpoint
+    for name in sys.argv[2:]:
+        LOADERS.clear()
+        tdn.create_loader = create_loader
+        task_folder = Path(sys.argv[1], name)
+        task_folder.mkdir(exist_ok=True)
+        globals()[name](task_folder)

@@ -1,0 +1,140 @@
+"""Two processes under a real torchrun (gloo), compared with one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tdn.evaluation.evaluator import evaluate
+from tdn.training.distributed import open_processes
+from tdn.training.trainer import train
+from tests.tdn.synthetic import tiny_config
+
+SCRIPT = Path(__file__).with_name("processes.py")
+ROOT = Path(__file__).parents[3]
+TASKS = ("run_and_evaluate", "stop_and_resume", "fail_on_one", "diverge_on_one", "gather")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders that two processes left, one for each task."""
+    folder = tmp_path_factory.mktemp("two")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         str(SCRIPT), str(folder), *TASKS],
+        env=environment,
+    ) as torchrun:  # fmt: skip
+        try:
+            assert torchrun.wait(timeout=120) == 0
+        finally:
+            torchrun.terminate()  # it takes its processes with it
+    return folder
+
+
+def read(folder: Path, name: str) -> list[Any]:
+    return [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["model"]
+
+
+def test_order_and_weights_are_those_of_one_process(two, tmp_path, tiny):
+    config = tiny_config(
+        str(tmp_path), model__name="tiny", model__dropout=0.0, data__validation_list="31"
+    )
+    alone = train(config)
+    served = read(two / "run_and_evaluate", "served")
+    together = [
+        [epoch, step, first + second]
+        for (epoch, step, first), (_, _, second) in zip(*served, strict=True)
+    ]
+    assert together == [list(entry) for entry in tiny.loaders[0].served]
+
+    pair = weights(two / "run_and_evaluate" / "run" / "checkpoints" / "last.pt")
+    for name, value in weights(alone.last).items():
+        torch.testing.assert_close(pair[name], value, rtol=1e-4, atol=1e-5)
+    results = read(two / "run_and_evaluate", "result")
+    assert results[0] == results[1] == [True, alone.step, alone.top1, alone.best_top1]
+
+
+def test_only_the_main_process_writes_and_counts_everything(two):
+    log = (two / "run_and_evaluate" / "run" / "log.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in log]
+    assert [event["event"] for event in events].count("start") == 1
+    start = events[0]
+    assert (start["world_size"], start["global_batch"], start["steps_per_epoch"]) == (2, 8, 5)
+    assert sum(event["clips"] for event in events if event["event"] == "train") == 15 * 8
+    assert {event["clips"] for event in events if event["event"] == "validation"} == {31}
+
+
+def test_evaluation_scores_every_video_once_and_as_one_process_does(two, tmp_path, tiny):
+    best = two / "run_and_evaluate" / "run" / "checkpoints" / "best.pt"
+    config = tiny_config(str(tmp_path), model__name="tiny", data__validation_list="31")
+    metrics = evaluate(config, best)
+    one = np.load(tmp_path / "scores.npz")
+    pair = np.load(two / "run_and_evaluate" / "scores" / "scores.npz")
+    assert pair["indices"].tolist() == list(range(31))
+    for key in ("indices", "labels"):
+        np.testing.assert_array_equal(pair[key], one[key])
+    np.testing.assert_allclose(pair["scores"], one["scores"], rtol=1e-5, atol=1e-6)
+    found = read(two / "run_and_evaluate", "metrics")
+    assert found[0] == found[1]
+    assert (found[0]["top1"], found[0]["top5"]) == (metrics["top1"], metrics["top5"])
+    assert (found[0]["videos"], found[0]["world_size"]) == (31, 2)
+
+
+def test_a_process_without_videos_does_not_mind(two):
+    assert [metrics["videos"] for metrics in read(two / "run_and_evaluate", "one")] == [1, 1]
+
+
+def test_a_signal_to_one_process_stops_both_after_the_same_step(two):
+    stopped = read(two / "stop_and_resume", "stopped")
+    assert stopped[0] == stopped[1]
+    completed, step = stopped[0]
+    assert not completed
+    assert 7 <= step <= 9
+    assert read(two / "stop_and_resume", "resumed") == [True, True]
+    whole, parts = (
+        weights(two / "stop_and_resume" / name / "checkpoints" / "last.pt")
+        for name in ("whole", "run")
+    )
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_mistake_on_one_process_ends_both_and_is_told_once(two):
+    main, other = read(two / "fail_on_one", "end")
+    assert main == ["told", "train.txt: not on this host"]
+    assert other == ["silent", 2]
+
+
+def test_a_divergence_on_one_process_is_told_with_its_videos(two):
+    (kind, message), other = read(two / "diverge_on_one", "end")
+    rows = json.loads((two / "diverge_on_one" / "poisoned-1.json").read_text())
+    assert kind == "told"
+    assert f"step 3: the loss is not a finite number, on rows {str(sorted(rows))[1:-1]} " in message
+    assert other == ["silent", 2]
+
+
+def test_values_travel(two):
+    assert read(two / "gather", "gathered") == [
+        [[0, 10], [[0], [1]], "from 0"],
+        [[0, 10], [], "from 0"],
+    ]
+
+
+def test_alone_nothing_travels():
+    with open_processes("cpu") as processes:
+        assert (processes.rank, processes.world_size) == (0, 1)
+        assert not torch.distributed.is_initialized()
+        assert processes.gather("value") == processes.gather_to_main("value") == ["value"]
+        assert processes.sum(torch.tensor(3.0)) == 3

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tdn.errors import UserError
+from tdn.training.run_folder import RunFolder, make_folder, read_checkpoint, write_atomically
+
+STATE = {"model": {}, "optimizer": {}, "epoch": 1}
+
+
+def test_killed_between_write_and_rename_the_old_file_stays(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.save(folder.last, STATE)
+    script = (
+        "import os, pathlib, signal, sys\n"
+        "from tdn.training.run_folder import RunFolder\n"
+        "kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "pathlib.Path.replace = kill\n"
+        "folder = RunFolder(sys.argv[1])\n"
+        "folder.save(folder.last, {'model': {}, 'optimizer': {}, 'epoch': 2})\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(folder.root)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert read_checkpoint(folder.last)["epoch"] == 1
+    folder.save(folder.last, STATE | {"epoch": 3})
+    assert read_checkpoint(folder.last)["epoch"] == 3
+    assert [path.name for path in folder.last.parent.iterdir()] == ["last.pt"]
+
+
+def test_a_full_disk_is_a_line_and_leaves_the_old_file(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.save(folder.last, STATE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"last\.pt"):
+            folder.save(folder.last, STATE | {"model": {"weight": torch.zeros(100_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_checkpoint(folder.last)["epoch"] == 1
+    assert [path.name for path in folder.last.parent.iterdir()] == ["last.pt"]
+
+
+def test_the_file_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("sync"))
+    real = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: (calls.append("rename"), real(self, target))[1]
+    )
+    write_atomically(tmp_path / "file", lambda file: file.write(b"text"))
+    assert calls == ["sync", "rename", "sync"]
+    assert (tmp_path / "file").read_bytes() == b"text"
+
+
+def test_what_resume_means(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.find_checkpoint("auto") is None
+    folder.save(folder.last, STATE)
+    assert folder.find_checkpoint("auto") == folder.last
+    assert folder.find_checkpoint("none") is None
+    assert folder.find_checkpoint("other.pt") == Path("other.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None, {"state_dict": {}}, [1, 2]])
+def test_unusable_checkpoints_are_refused_in_a_line(tmp_path, content):
+    path = tmp_path / "last.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=r"last\.pt") as error:
+        read_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_cut_off_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "last.pt"
+    torch.save(STATE | {"model": {"weight": torch.zeros(1000)}}, path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"last\.pt"):
+        read_checkpoint(path)
+
+
+def test_checkpoints_are_read_as_data_not_as_code(tmp_path):
+    path = tmp_path / "last.pt"
+    torch.save(STATE | {"model": Path("object")}, path)
+    with pytest.raises(UserError, match=r"last\.pt"):
+        read_checkpoint(path)
+
+
+def test_a_new_run_clears_the_former_one_away(tmp_path):
+    folder = RunFolder(tmp_path)
+    events = folder.tensorboard / "events.out.tfevents.1"
+    events.parent.mkdir()
+    old = [folder.last, folder.best, folder.log, folder.interrupted, events]
+    mine = tmp_path / "notes.txt"
+    for path in (*old, mine):
+        path.write_text("old")
+    folder.begin("seed: 1\n", resumed=True)
+    assert [path.exists() for path in old] == [True, True, True, False, True]
+    folder.begin("seed: 2\n", resumed=False)
+    assert not any(path.exists() for path in old)
+    assert mine.exists()
+    assert folder.config.read_text() == "seed: 2\n"
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="output"):
+        make_folder(tmp_path / "file" / "run")
