@@ -45,23 +45,20 @@ def pair(channels, t):
 def test_agrees_with_two_calls(t, height, width, channels):
     ours, literal, names = pair(channels, t)
     x = features(t, channels, height, width).requires_grad_()
+    twins = dict(literal.named_parameters())
+    parameters = dict(ours.named_parameters())
     for training in (True, False):
         found, expected = ours.train(training)(x), literal.train(training)(x)
         torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
         grad = torch.randn_like(x)
-        a = torch.autograd.grad(found, (x, *ours.parameters()), grad)
-        twins = [p for name in names for p in getattr(literal, names[name]).parameters()]
-        b = torch.autograd.grad(expected, (x, *twins), grad)
-        mine = dict(zip(["x", *(n for n, _ in ours.named_parameters())], a, strict=True))
-        theirs = dict(
-            zip(
-                ["x", *(f"{n}.{p}" for n in names for p, _ in getattr(ours, n).named_parameters())],
-                b,
-                strict=True,
-            )
-        )
-        for name, value in mine.items():
-            torch.testing.assert_close(value, theirs[name], rtol=1e-7, atol=1e-7)
+        gradients = torch.autograd.grad(found, (x, *parameters.values()), grad)
+        by_name = dict(zip(("x", *parameters), gradients, strict=True))
+        gradients = torch.autograd.grad(expected, (x, *twins.values()), grad)
+        twins_by_name = dict(zip(("x", *twins), gradients, strict=True))
+        for name, value in by_name.items():
+            module, _, tensor = name.rpartition(".")
+            twin = f"{names[module]}.{tensor}" if module else name
+            torch.testing.assert_close(value, twins_by_name[twin], rtol=1e-7, atol=1e-7)
 
 
 def test_running_statistics_take_in_the_next_segment_first():

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import tdn
+from tdn.checkpoint import export_upstream
 from tests.tdn import upstream_recipe as recipe
 
 
@@ -97,5 +98,5 @@ def test_every_point_sees_another_value(activations):
 def test_parameter_order_is_the_released_one(network):
     """So that an optimizer's state, kept by position, fits."""
     names = [key for key in recipe.inventory() if "conv1_temp" not in key]
-    exported = [key for key in tdn.checkpoint.export_upstream(network) if "conv1_temp" not in key]
+    exported = [key for key in export_upstream(network) if "conv1_temp" not in key]
     assert exported == names
