@@ -8,7 +8,6 @@ matter. The main process writes scores.npz and metrics.json.
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 import tdn
 from tdn.config import Config
@@ -26,6 +24,7 @@ from tdn.evaluation.forward import predict
 from tdn.evaluation.scores import Scores, save_metrics
 from tdn.training.build import create_network
 from tdn.training.distributed import Processes, device_name, open_processes
+from tdn.training.logs import shows_bar
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.run_folder import make_folder
 from tdn.training.state import versions
@@ -51,11 +50,9 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
         UserError: The checkpoint does not fit the network, or the data or the folder are unusable.
     """
     config = resolve_config(config)
-    if config.training.cpu_threads:
-        torch.set_num_threads(config.training.cpu_threads)
     began = time.monotonic()
     with ExitStack() as stack:
-        processes = stack.enter_context(open_processes(config.training.device))
+        processes = stack.enter_context(open_processes(config.training))
         with processes.failing_together():
             output = make_folder(config.output)
             precision = choose_precision(config.training.precision, processes.device)
@@ -63,9 +60,8 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
             loader = tdn.create_loader(config, "validation", **place)
             stack.enter_context(closing(loader))
             model = _trained_model(config, checkpoint).to(processes.device)
-        parts = processes.gather_to_main(
-            score(model, loader, precision, processes.device, _shows_bar(config, processes))
-        )
+        bar = "evaluating" if shows_bar(config, processes.is_main) else None
+        parts = processes.gather_to_main(score(model, loader, precision, processes.device, bar))
         metrics = None
         if processes.is_main:
             scores = Scores.merged([part for part in parts if part is not None])
@@ -82,7 +78,7 @@ def score(
     loader: Loader,
     precision: Precision,
     device: torch.device,
-    show_bar: bool = False,
+    bar: str | None = None,
 ) -> Scores | None:
     """The scores of a loader's videos, one view each.
 
@@ -91,16 +87,13 @@ def score(
         loader: Validation clips, each video once.
         precision: What the network computes in.
         device: Where.
-        show_bar: Whether to show a progress bar.
+        bar: What to call a progress bar; None for no bar.
 
     Returns:
         The scores; None if the loader has no videos, as with more processes than videos.
     """
     indices, labels, logits = [], [], []
-    batches = predict(model, loader, precision, device)
-    for batch, batch_logits in tqdm(
-        batches, total=len(loader), desc="evaluating", unit="step", disable=not show_bar
-    ):
+    for batch, batch_logits in predict(model, loader, precision, device, bar):
         indices.append(batch.indices)
         labels.append(batch.labels)
         logits.append(batch_logits)  # stays on the device: copying now would wait for it
@@ -122,10 +115,6 @@ def _trained_model(config: Config, checkpoint: str | Path) -> nn.Module:
             "train from it with model.pretrained, and test the result"
         )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _shows_bar(config: Config, processes: Processes) -> bool:
-    return processes.is_main and config.logging.progress and sys.stderr.isatty()
 
 
 def _metrics(

@@ -17,7 +17,7 @@ from tdn.training.distributed import Processes
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.run_folder import Checkpoint, RunFolder, read_checkpoint
-from tdn.training.state import RunState, check_resumable, check_same_steps
+from tdn.training.state import Pace, RunState, check_resumable, check_same_pace
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader
@@ -44,6 +44,7 @@ class Parts:
     precision: Precision
     train_loader: Loader
     validation_loader: Loader
+    pace: Pace
     pretrained: str | None
     """What ``model.pretrained`` gave, in words."""
 
@@ -83,12 +84,13 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     validation_loader = stack.enter_context(
         closing(tdn.create_loader(config, "validation", **place))
     )
+    pace = Pace(len(train_loader), config.data.batch_size * processes.world_size)
     if start.checkpoint is not None and start.path is not None:
-        check_same_steps(start.checkpoint, start.path, len(train_loader))
+        check_same_pace(start.checkpoint, start.path, pace)
     model, pretrained = _initial_model(config, start.checkpoint)
     model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(config.optimizer, model.parameters(), processes.device)
-    return Parts(model, optimizer, precision, train_loader, validation_loader, pretrained)
+    return Parts(model, optimizer, precision, train_loader, validation_loader, pace, pretrained)
 
 
 def create_network(settings: ModelConfig) -> nn.Module:

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tdn.config import TrainingConfig
 from tdn.devices import resolve_device
 from tdn.errors import UserError
 
@@ -45,6 +46,10 @@ class Processes:
     def alone(self) -> bool:
         """Whether there are no other processes."""
         return self.world_size == 1
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true on any of the processes; all must call it."""
+        return bool(self.sum(torch.tensor(int(flag))))
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Sum over the processes, in place; all must call it."""
@@ -104,24 +109,27 @@ class Processes:
 
 
 @contextmanager
-def open_processes(device: str) -> Iterator[Processes]:
-    """Join the processes of this run, and leave them cleanly at the end.
+def open_processes(training: TrainingConfig) -> Iterator[Processes]:
+    """Set up the device, join the processes of this run, and leave them cleanly at the end.
 
     Args:
-        device: ``training.device``: auto, cpu or cuda.
+        training: ``device`` and ``cpu_threads`` are read.
 
     Raises:
         UserError: The device is not there.
     """
-    computes_on = resolve_device(device)
-    if computes_on.type == "cuda":
-        torch.cuda.set_device(computes_on)
+    device = resolve_device(training.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True  # batches have the same shape, but for a last one
+    if training.cpu_threads:
+        torch.set_num_threads(training.cpu_threads)
     if "RANK" not in os.environ:
-        yield Processes(rank=0, world_size=1, device=computes_on)
+        yield Processes(rank=0, world_size=1, device=device)
         return
-    rank, world_size = _join("cpu:gloo,cuda:nccl" if computes_on.type == "cuda" else "gloo")
+    rank, world_size = _join("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(rank, world_size, computes_on)
+        yield Processes(rank, world_size, device)
     except EXPECTED:
         dist.destroy_process_group()
         raise

@@ -49,6 +49,11 @@ class StopRequest:
         self._asked = True
         signal.signal(signal.SIGINT, self._former[signal.SIGINT])
 
+    @property
+    def asked(self) -> bool:
+        """Whether this process was asked to stop; the others may not know yet."""
+        return self._asked
+
     def agreed(self) -> bool:
         """Whether to stop now. All processes call this after each step and get the same answer.
 

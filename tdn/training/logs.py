@@ -28,6 +28,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from tdn.config import Config
+from tdn.errors import UserError
 from tdn.training.run_folder import RunFolder, write_atomically
 
 Event = dict[str, Any]
@@ -47,12 +48,34 @@ class Sink(Protocol):
 
 
 class Journal:
-    """Sends events to all sinks. A context: the sinks are closed at its end."""
+    """Sends events to all sinks; mute but on the main process. A context: sinks live inside.
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = sinks
+    Args:
+        folder: Where the record is kept.
+        config: ``logging`` and ``training.epochs`` are read.
+        steps_per_epoch: Steps in an epoch.
+        step: Finished steps so far; what is recorded of later ones is dropped.
+        is_main: Whether this is the main process.
+    """
+
+    def __init__(
+        self, folder: RunFolder, config: Config, steps_per_epoch: int, step: int, is_main: bool
+    ) -> None:
+        self._folder = folder
+        self._config = config
+        self._steps_per_epoch = steps_per_epoch
+        self._step = step
+        self._is_main = is_main
+        self._sinks: list[Sink] = []
 
     def __enter__(self) -> Journal:
+        if self._is_main:
+            show_bar = shows_bar(self._config, self._is_main)
+            epochs = self._config.training.epochs
+            self._sinks.append(JsonLines(self._folder.log, self._step))
+            if self._config.logging.tensorboard:
+                self._sinks.append(TensorBoard(self._folder.tensorboard, self._step))
+            self._sinks.append(Console(epochs, self._steps_per_epoch, show_bar))
         return self
 
     def __exit__(
@@ -65,9 +88,18 @@ class Journal:
             sink.close()
 
     def record(self, event: str, **fields: Any) -> None:
-        """Write an event."""
-        for sink in self._sinks:
-            sink.write({"event": event, "time": round(time.time(), 3), **fields})
+        """Write an event.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        try:
+            for sink in self._sinks:
+                sink.write({"event": event, "time": round(time.time(), 3), **fields})
+        except OSError as error:
+            raise UserError(
+                f"{self._folder.root}: cannot be written ({error.strerror}); make room and resume"
+            ) from None
 
     def advance(self) -> None:
         """Note that a training step is done."""
@@ -75,18 +107,9 @@ class Journal:
             sink.advance()
 
 
-def open_journal(
-    folder: RunFolder, config: Config, steps_per_epoch: int, step: int, is_main: bool
-) -> Journal:
-    """The journal of a run that goes on after ``step`` finished steps; mute where not is_main."""
-    if not is_main:
-        return Journal([])
-    sinks: list[Sink] = [JsonLines(folder.log, step)]
-    if config.logging.tensorboard:
-        sinks.append(TensorBoard(folder.tensorboard, step))
-    show_bar = config.logging.progress and sys.stderr.isatty()
-    sinks.append(Console(config.training.epochs, steps_per_epoch, show_bar))
-    return Journal(sinks)
+def shows_bar(config: Config, is_main: bool) -> bool:
+    """Whether to draw progress bars: where somebody watches and wants them."""
+    return is_main and config.logging.progress and sys.stderr.isatty()
 
 
 class JsonLines:
@@ -97,13 +120,12 @@ class JsonLines:
             kept = [line for line in path.read_text().splitlines() if _belongs_before(line, step)]
             text = "".join(line + "\n" for line in kept).encode()
             write_atomically(path, lambda file: file.write(text))
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
 
     def write(self, event: Event) -> None:
         """Append the event at once, so that a crash loses nothing."""
         numbers = {key: _finite(value) for key, value in event.items()}
-        self._file.write(json.dumps(numbers, allow_nan=False) + "\n")
-        self._file.flush()
+        self._file.write((json.dumps(numbers, allow_nan=False) + "\n").encode())
 
     def advance(self) -> None:
         """Steps are not logged one by one."""

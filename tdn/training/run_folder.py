@@ -20,6 +20,11 @@ from tdn.errors import UserError
 
 Checkpoint = dict[str, Any]
 
+_NEEDED = {
+    *("model", "optimizer", "scaler", "config"),
+    *("epoch", "step_in_epoch", "steps_per_epoch", "global_batch"),
+}
+
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Replace a file by what ``write`` puts out, or leave it as it is.
@@ -66,7 +71,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(
             f"{path}: not a readable checkpoint; resume from another one, or training.resume none"
         ) from None
-    if not isinstance(checkpoint, dict) or not {"model", "optimizer", "epoch"} <= set(checkpoint):
+    if not isinstance(checkpoint, dict) or not set(checkpoint) >= _NEEDED:
         raise UserError(
             f"{path}: holds no training state to resume; to start from its weights use "
             "model.pretrained"

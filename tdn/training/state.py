@@ -1,9 +1,9 @@
 """Where a run is, and going on from there.
 
 A checkpoint is a dict that ``torch.load(weights_only=True)`` reads: "model" (state dict),
-"optimizer", "scaler", the fields of ``RunState``, "steps_per_epoch", "step" (their product, for the
-reader), "config" (plain dict) and "versions". Nothing random is saved: order, crops and dropout
-follow from the seed and the step's number.
+"optimizer", "scaler", the fields of ``RunState`` and ``Pace``, "step" (finished ones of the whole
+run, for the reader), "config" (plain dict) and "versions". Nothing random is saved: order, crops
+and dropout follow from the seed and the step's number.
 """
 
 from __future__ import annotations
@@ -46,8 +46,17 @@ class RunState:
         return cls(**{field.name: checkpoint[field.name] for field in dataclasses.fields(cls)})
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How a run divides the training list; positions mean something only at the same pace."""
+
+    steps_per_epoch: int
+    global_batch: int
+    """Clips a step, over all processes."""
+
+
 def make_checkpoint(
-    state: RunState, model: nn.Module, step: TrainingStep, config: Config, steps_per_epoch: int
+    state: RunState, model: nn.Module, step: TrainingStep, config: Config, pace: Pace
 ) -> Checkpoint:
     """Everything needed to go on from here."""
     return {
@@ -55,8 +64,8 @@ def make_checkpoint(
         "optimizer": step.optimizer.state_dict(),
         "scaler": step.scaler.state_dict(),
         **dataclasses.asdict(state),
-        "steps_per_epoch": steps_per_epoch,
-        "step": state.epoch * steps_per_epoch + state.step_in_epoch,
+        **dataclasses.asdict(pace),
+        "step": state.epoch * pace.steps_per_epoch + state.step_in_epoch,
         "config": config_to_dict(config),
         "versions": versions(),
     }
@@ -79,18 +88,19 @@ def check_resumable(checkpoint: Checkpoint, path: Path, config: Config) -> None:
             )
 
 
-def check_same_steps(checkpoint: Checkpoint, path: Path, steps_per_epoch: int) -> None:
-    """Refuse to go on with another number of steps per epoch: positions would not agree.
+def check_same_pace(checkpoint: Checkpoint, path: Path, pace: Pace) -> None:
+    """Refuse to go on at another pace.
 
     Raises:
         UserError: Says both and what decides them.
     """
-    former = checkpoint["steps_per_epoch"]
-    if former != steps_per_epoch:
+    former = Pace(checkpoint["steps_per_epoch"], checkpoint["global_batch"])
+    if former != pace:
         raise UserError(
-            f"{path}: trained with {former} steps an epoch, now there would be {steps_per_epoch}; "
-            "keep data.train_list, and data.batch_size x processes, or start a new run with "
-            "model.pretrained"
+            f"{path}: trained with {former.steps_per_epoch} steps an epoch of "
+            f"{former.global_batch} clips, now it would be {pace.steps_per_epoch} of "
+            f"{pace.global_batch}; keep data.train_list and data.batch_size x processes, "
+            "or start a new run with model.pretrained"
         )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,8 +26,8 @@ from tdn.training.build import Parts, Start, build, find_start
 from tdn.training.clock import StepClock
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.interruption import StopRequest
-from tdn.training.logs import Journal, open_journal
-from tdn.training.metrics import Tally
+from tdn.training.logs import Journal, shows_bar
+from tdn.training.metrics import Summary, Tally
 from tdn.training.run_folder import RunFolder
 from tdn.training.schedules import check_schedule, create_schedule
 from tdn.training.state import RunState, make_checkpoint, restore, versions
@@ -71,11 +70,8 @@ def train(config: Config | str | Path) -> TrainingResult:
     """
     config = resolve_config(config)
     check_schedule(config)
-    if config.training.cpu_threads:
-        torch.set_num_threads(config.training.cpu_threads)
-    torch.backends.cudnn.benchmark = True  # every batch has the same shape
     with ExitStack() as stack:
-        processes = stack.enter_context(open_processes(config.training.device))
+        processes = stack.enter_context(open_processes(config.training))
         with processes.failing_together():
             folder = RunFolder(config.output)
             start = find_start(config, folder)
@@ -105,7 +101,7 @@ class Trainer:
         self.parts = parts
         self.start = start
         self.state = start.state
-        self.steps_per_epoch = len(parts.train_loader)
+        self.steps_per_epoch = parts.pace.steps_per_epoch
         self.schedule = create_schedule(config, self.steps_per_epoch)
         self.step = TrainingStep(
             parts.model,
@@ -115,6 +111,10 @@ class Trainer:
             config,
             processes,
         )
+        self.journal = Journal(
+            folder, config, self.steps_per_epoch, self.steps_done, processes.is_main
+        )
+        self.stop = StopRequest(processes)
         self.tally = Tally(processes.device)
         self.clock = StepClock(processes.device)
         self.unread: list[tuple[int, Any, Tensor]] = []
@@ -129,19 +129,15 @@ class Trainer:
         """Train to the last epoch, or until asked to stop."""
         began = time.monotonic()
         self._prepare()
-        with (
-            self._open_journal() as self.journal,
-            StopRequest(self.processes) as self.stop,
-            closing(self.step),
-        ):
+        with self.journal, self.stop, closing(self.step):
             self._record_start()
-            while self.state.epoch < self.config.training.epochs:
-                stopped = not self._train_epoch()
-                if stopped:
-                    self._save(self.folder.last)
-                    break
-                self._finish_epoch()
-            result = self._result(time.monotonic() - began)
+            going = True
+            while going and self.state.epoch < self.config.training.epochs:
+                going = self._train_epoch() and self._finish_epoch()
+                self._save(self.folder.last)
+            result = _result(
+                self.state, self.steps_done, going, time.monotonic() - began, self.folder
+            )
             self._record_end(result)
         return result
 
@@ -211,32 +207,46 @@ class Trainer:
             "look at these videos, or lower optimizer.lr"
         )
 
-    def _finish_epoch(self) -> None:
-        """Validate if it is time to, and write the checkpoints."""
+    def _finish_epoch(self) -> bool:
+        """Validate if it is time to; False if asked to stop on the way, which leaves it due."""
         every, epochs = self.config.training.validate_every, self.config.training.epochs
         epoch = self.state.epoch + 1
         improved = False
         if epoch % every == 0 or epoch == epochs:
             self._save(self.folder.last)  # a failure while validating costs no training
-            improved = self._validate()
+            summary = self._validate()
+            if summary is None:
+                return False
+            improved = self._take_validation(summary)
         self.state.epoch, self.state.step_in_epoch = epoch, 0
         if improved:
             self._save(self.folder.best)
-        self._save(self.folder.last)
+        return True
 
-    def _validate(self) -> bool:
-        """Measure the network on the validation list; True if it never was better."""
+    def _validate(self) -> Summary | None:
+        """Measure the network on the validation list; None if asked to stop meanwhile."""
         parts, device = self.parts, self.processes.device
         self.processes.take_buffers_from_main(parts.model)
         tally = Tally(device)
-        for batch, logits in predict(parts.model, parts.validation_loader, parts.precision, device):
+        bar = "validating" if shows_bar(self.config, self.processes.is_main) else None
+        for batch, logits in predict(
+            parts.model, parts.validation_loader, parts.precision, device, bar
+        ):
             labels = batch.labels.to(device, non_blocking=True)
             tally.add(F.cross_entropy(logits, labels), logits, labels)
-        summary = tally.read(self.processes)
+            if self.stop.asked:
+                break
+        if self.processes.any(self.stop.asked):
+            return None
+        return tally.read(self.processes)
+
+    def _take_validation(self, summary: Summary) -> bool:
+        """Record a validation; True if the network never was better."""
         state = self.state
         improved = state.best_top1 is None or summary.top1 > state.best_top1
         state.top1, state.top5 = summary.top1, summary.top5
-        state.best_top1 = max(summary.top1, state.best_top1 or 0.0)
+        if improved:
+            state.best_top1 = summary.top1
         self.journal.record(
             "validation",
             step=self.steps_done,
@@ -255,18 +265,9 @@ class Trainer:
             self.folder.save(
                 path,
                 make_checkpoint(
-                    self.state, self.parts.model, self.step, self.config, self.steps_per_epoch
+                    self.state, self.parts.model, self.step, self.config, self.parts.pace
                 ),
             )
-
-    def _open_journal(self) -> Journal:
-        return open_journal(
-            self.folder,
-            self.config,
-            self.steps_per_epoch,
-            self.steps_done,
-            self.processes.is_main,
-        )
 
     def _record_start(self) -> None:
         config, parts = self.config, self.parts
@@ -276,7 +277,7 @@ class Trainer:
             epoch=self.state.epoch + 1,
             epochs=config.training.epochs,
             steps_per_epoch=self.steps_per_epoch,
-            global_batch=config.data.batch_size * self.processes.world_size,
+            global_batch=parts.pace.global_batch,
             model=config.model.name,
             parameters=sum(p.numel() for p in parts.model.parameters()),
             optimizer=config.optimizer.name,
@@ -304,10 +305,6 @@ class Trainer:
             best_top1=result.best_top1,
             seconds=result.seconds,
         )
-
-    def _result(self, seconds: float) -> TrainingResult:
-        completed = self.state.epoch >= self.config.training.epochs
-        return _result(self.state, self.steps_done, completed, seconds, self.folder)
 
 
 def _result(

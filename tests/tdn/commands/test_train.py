@@ -87,7 +87,7 @@ def test_a_stopped_run_has_its_own_status_and_goes_on(folder, tmp_path, monkeypa
 
     def step(self, batch, number):
         if number == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return whole_step(self, batch, number)
 
     monkeypatch.setattr(TrainingStep, "__call__", step)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tdn
+from tdn.config import TrainingConfig
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
 from tdn.training.distributed import open_processes
@@ -58,7 +59,7 @@ def stop_and_resume(folder: Path) -> None:
         loader = create_loader(*arguments, **settings)
         if loader.train and RANK == 1:
             loader.before_batch = lambda epoch, step: (
-                os.kill(os.getpid(), signal.SIGTERM) if (epoch, step) == (1, 1) else None
+                signal.raise_signal(signal.SIGTERM) if (epoch, step) == (1, 1) else None
             )
         return loader
 
@@ -66,6 +67,23 @@ def stop_and_resume(folder: Path) -> None:
     stopped = train(config)
     tdn.create_loader = create_loader
     keep(folder, "stopped", [stopped.completed, stopped.step])
+    keep(folder, "resumed", train(config).completed)
+
+
+def stop_while_validating(folder: Path) -> None:
+    """Only the second process is asked to stop, in the first validation."""
+    config = synthetic.tiny_config(str(folder / "run"), data__batch_size=4)
+
+    def stopping_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+        loader = create_loader(*arguments, **settings)
+        if not loader.train and RANK == 1:
+            loader.before_batch = lambda *_: signal.raise_signal(signal.SIGTERM)
+        return loader
+
+    tdn.create_loader = stopping_loader
+    stopped = train(config)
+    keep(folder, "stopped", [stopped.completed, stopped.step, stopped.top1])
+    tdn.create_loader = create_loader
     keep(folder, "resumed", train(config).completed)
 
 
@@ -106,10 +124,12 @@ def ends(folder: Path, task: Callable[[], object]) -> None:
 
 
 def gather(folder: Path) -> None:
-    with open_processes("cpu") as processes:
+    with open_processes(TrainingConfig(device="cpu")) as processes:
         everyone = processes.gather(RANK * 10)
         on_main = processes.gather_to_main([RANK])
-        keep(folder, "gathered", [everyone, on_main, processes.from_main(f"from {RANK}")])
+        from_main = processes.from_main(f"from {RANK}")
+        anyone = [processes.any(rank == RANK) for rank in (0, 1, 2)]
+        keep(folder, "gathered", [everyone, on_main, from_main, anyone])
 
 
 if __name__ == "__main__":

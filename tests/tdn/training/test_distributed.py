@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tdn.config import TrainingConfig
 from tdn.evaluation.evaluator import evaluate
 from tdn.training.distributed import open_processes
 from tdn.training.trainer import train
@@ -20,7 +21,14 @@ from tests.tdn.synthetic import tiny_config
 
 SCRIPT = Path(__file__).with_name("processes.py")
 ROOT = Path(__file__).parents[3]
-TASKS = ("run_and_evaluate", "stop_and_resume", "fail_on_one", "diverge_on_one", "gather")
+TASKS = (
+    "run_and_evaluate",
+    "stop_and_resume",
+    "stop_while_validating",
+    "fail_on_one",
+    "diverge_on_one",
+    "gather",
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +135,30 @@ def test_a_divergence_on_one_process_is_told_with_its_videos(two):
 
 def test_values_travel(two):
     assert read(two / "gather", "gathered") == [
-        [[0, 10], [[0], [1]], "from 0"],
-        [[0, 10], [], "from 0"],
+        [[0, 10], [[0], [1]], "from 0", [True, True, False]],
+        [[0, 10], [], "from 0", [True, True, False]],
     ]
 
 
 def test_alone_nothing_travels():
-    with open_processes("cpu") as processes:
+    with open_processes(TrainingConfig(device="cpu")) as processes:
         assert (processes.rank, processes.world_size) == (0, 1)
         assert not torch.distributed.is_initialized()
         assert processes.gather("value") == processes.gather_to_main("value") == ["value"]
         assert processes.sum(torch.tensor(3.0)) == 3
+        assert [processes.any(flag) for flag in (True, False)] == [True, False]
+
+
+def test_torch_gets_the_threads_that_are_configured():
+    before = torch.get_num_threads()
+    try:
+        with open_processes(TrainingConfig(device="cpu", cpu_threads=3)):
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_signal_to_one_process_ends_a_validation_of_both(two):
+    stopped = read(two / "stop_while_validating", "stopped")
+    assert stopped == [[False, 5, None]] * 2
+    assert read(two / "stop_while_validating", "resumed") == [True, True]

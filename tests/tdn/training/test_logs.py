@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tdn.training.logs import Console, JsonLines, TensorBoard, open_journal
+from tdn.errors import UserError
+from tdn.training.logs import Console, Journal, JsonLines, TensorBoard
 from tdn.training.run_folder import RunFolder
 from tests.tdn.synthetic import tiny_config
 
@@ -95,7 +96,7 @@ def test_a_bar_on_terminals_only_and_only_if_wanted(
 ):
     monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
     config = tiny_config(str(tmp_path), logging__progress=progress)
-    with open_journal(RunFolder(tmp_path), config, 5, 7, is_main=True) as journal:
+    with Journal(RunFolder(tmp_path), config, 5, 7, is_main=True) as journal:
         for _ in range(3):
             journal.advance()
     shown = sys.stderr.getvalue()
@@ -114,9 +115,19 @@ def test_the_bar_shows_where_the_run_is(monkeypatch):
         assert text in shown
 
 
+def test_a_full_disk_is_one_line(tmp_path, full_disk):
+    config = tiny_config(str(tmp_path))
+    with Journal(RunFolder(tmp_path), config, 5, 0, is_main=True) as journal:
+        journal.record(**train_event(1))
+        with full_disk(after=10), pytest.raises(UserError, match=str(tmp_path)) as error:
+            journal.record(**train_event(2))
+    assert "\n" not in str(error.value)
+    assert steps_in(tmp_path / "log.jsonl") == [1]
+
+
 def test_other_processes_write_nothing(tmp_path, capsys):
     config = tiny_config(str(tmp_path), logging__tensorboard=True)
-    with open_journal(RunFolder(tmp_path), config, 5, 0, is_main=False) as journal:
+    with Journal(RunFolder(tmp_path), config, 5, 0, is_main=False) as journal:
         journal.record(**train_event(5))
         journal.advance()
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import torch
 from tdn.errors import UserError
 from tdn.training.run_folder import RunFolder, make_folder, read_checkpoint, write_atomically
 
-STATE = {"model": {}, "optimizer": {}, "epoch": 1}
+STATE = {key: {} for key in ("model", "optimizer", "scaler", "config")}
+STATE |= dict.fromkeys(("epoch", "step_in_epoch", "steps_per_epoch", "global_batch"), 1)
 
 
 def test_killed_between_write_and_rename_the_old_file_stays(tmp_path):
@@ -22,10 +22,10 @@ def test_killed_between_write_and_rename_the_old_file_stays(tmp_path):
     script = (
         "import os, pathlib, signal, sys\n"
         "from tdn.training.run_folder import RunFolder\n"
-        "kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "kill = lambda *_: signal.raise_signal(signal.SIGKILL)\n"
         "pathlib.Path.replace = kill\n"
         "folder = RunFolder(sys.argv[1])\n"
-        "folder.save(folder.last, {'model': {}, 'optimizer': {}, 'epoch': 2})\n"
+        "folder.save(folder.last, {'epoch': 2})\n"
     )
     killed = subprocess.run([sys.executable, "-c", script, str(folder.root)], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -35,16 +35,11 @@ def test_killed_between_write_and_rename_the_old_file_stays(tmp_path):
     assert [path.name for path in folder.last.parent.iterdir()] == ["last.pt"]
 
 
-def test_a_full_disk_is_a_line_and_leaves_the_old_file(tmp_path):
+def test_a_full_disk_is_a_line_and_leaves_the_old_file(tmp_path, full_disk):
     folder = RunFolder(tmp_path)
     folder.save(folder.last, STATE)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    try:
-        with pytest.raises(UserError, match=r"last\.pt"):
-            folder.save(folder.last, STATE | {"model": {"weight": torch.zeros(100_000)}})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk(after=10_000), pytest.raises(UserError, match=r"last\.pt"):
+        folder.save(folder.last, STATE | {"model": {"weight": torch.zeros(100_000)}})
     assert read_checkpoint(folder.last)["epoch"] == 1
     assert [path.name for path in folder.last.parent.iterdir()] == ["last.pt"]
 
@@ -70,7 +65,17 @@ def test_what_resume_means(tmp_path):
     assert folder.find_checkpoint("other.pt") == Path("other.pt")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None, {"state_dict": {}}, [1, 2]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a checkpoint",
+        None,
+        {"state_dict": {}},
+        {"model": {}, "optimizer": {}, "epoch": 3},
+        [1, 2],
+    ],
+)
 def test_unusable_checkpoints_are_refused_in_a_line(tmp_path, content):
     path = tmp_path / "last.pt"
     if isinstance(content, bytes):

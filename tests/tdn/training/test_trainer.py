@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def assert_same(first: Path, second: Path) -> None:
 
 
 def ask_to_stop(at: tuple[int, int], number: int = signal.SIGUSR2):
-    return lambda epoch, step: os.kill(os.getpid(), number) if (epoch, step) == at else None
+    return lambda epoch, step: signal.raise_signal(number) if (epoch, step) == at else None
 
 
 def fail(at: tuple[int, int]):
@@ -160,6 +159,25 @@ def test_after_a_crash_the_run_goes_on_exactly(tmp_path, tiny, split, at):
         assert served == []
 
 
+def test_stopped_while_validating_the_validation_is_done_on_resuming(tmp_path, tiny):
+    whole = run(tmp_path / "whole")
+    tiny.hooks["validation"] = ask_to_stop((0, 1), signal.SIGTERM)
+    stopped = run(tmp_path / "parts")
+    assert (stopped.completed, stopped.step, stopped.top1) == (False, 5, None)
+    assert len(tiny.loaders[-1].served) == 2
+    assert not events(tmp_path / "parts", "validation")
+    assert (tmp_path / "parts" / "interrupted.json").exists()
+    tiny.hooks.clear()
+    resumed = run(tmp_path / "parts")
+    assert_same(whole.last, resumed.last)
+    assert_same(whole.best, resumed.best)
+    kinds = ("train", "validation")
+    for kind in kinds:
+        assert [line["step"] for line in events(tmp_path / "parts", kind)] == [
+            line["step"] for line in events(tmp_path / "whole", kind)
+        ]
+
+
 def test_momentum_of_sgd_is_resumed(tmp_path, tiny):
     whole = run(tmp_path / "whole")
     tiny.hooks["train"] = ask_to_stop((1, 1), signal.SIGTERM)
@@ -189,7 +207,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_handlers_are_put_back(tmp_path, tiny
 def test_a_second_ctrl_c_stops_at_once(tmp_path, tiny):
     def twice(epoch: int, step: int) -> None:
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     tiny.hooks["train"] = twice
     with pytest.raises(KeyboardInterrupt):
@@ -248,6 +266,7 @@ def test_resume_from_a_path_goes_on_in_another_folder(tmp_path, tiny):
         ({"optimizer__name": "adamw"}, "optimizer.name"),
         ({"data__batch_size": 4}, "data.batch_size"),
         ({"data__train_list": "60"}, "data.train_list"),
+        ({"data__batch_size": 7, "data__train_list": "40"}, "data.batch_size"),
         ({"training__resume": "missing.pt"}, "training.resume"),
     ],
 )
