@@ -31,7 +31,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # only there Python allows it
-            self._former = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as in a script's background
+                    self._former[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(
@@ -47,7 +49,8 @@ class StopRequest:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - Python's shape
         self._asked = True
-        signal.signal(signal.SIGINT, self._former[signal.SIGINT])
+        if signal.SIGINT in self._former:
+            signal.signal(signal.SIGINT, self._former[signal.SIGINT])
 
     @property
     def asked(self) -> bool:

@@ -197,21 +197,37 @@ def test_the_loss_scale_of_fp16_is_resumed(tmp_path, tiny):
     assert scalers[0] == scalers[1] != {}
 
 
-def test_ctrl_c_stops_with_a_checkpoint_and_handlers_are_put_back(tmp_path, tiny):
+@pytest.fixture
+def on_ctrl_c():
+    """Sets what Ctrl-C does; put back afterwards. A test run in the background ignores it."""
     before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_with_a_checkpoint_and_handlers_are_put_back(tmp_path, tiny, on_ctrl_c):
+    on_ctrl_c(signal.default_int_handler)
     tiny.hooks["train"] = ask_to_stop((0, 1), signal.SIGINT)
     assert run(tmp_path).step == 2
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_second_ctrl_c_stops_at_once(tmp_path, tiny):
+def test_a_second_ctrl_c_stops_at_once(tmp_path, tiny, on_ctrl_c):
     def twice(epoch: int, step: int) -> None:
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
 
+    on_ctrl_c(signal.default_int_handler)
     tiny.hooks["train"] = twice
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path, tiny, on_ctrl_c):
+    """Programs that a script runs in the background ignore the Ctrl-C meant for others."""
+    on_ctrl_c(signal.SIG_IGN)
+    tiny.hooks["train"] = ask_to_stop((0, 1), signal.SIGINT)
+    assert run(tmp_path).completed
 
 
 def test_a_finished_run_has_nothing_to_do(tmp_path, tiny, capsys):
