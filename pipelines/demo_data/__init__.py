@@ -1,4 +1,4 @@
-"""The demo data set: labelled videos made from nothing, on which only motion tells classes apart.
+"""The demo data set: labelled videos in which only motion tells classes apart.
 
 ``classes`` names the motions, ``scenes`` moves things, ``sprites`` and ``photos`` give them their
 looks, ``render`` makes frames, ``encode`` makes videos, ``writer`` makes the data set.

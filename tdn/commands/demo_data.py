@@ -4,7 +4,7 @@ Photo-textured things move over photographs in 12 (or 16) ways that come in pair
 pair is the other one mirrored or backwards in time, so that no single frame tells them apart.
 Each clip is 176 x 132 pixels, 40 frames, 3.3 seconds, about 25 KB as VP9.
 
-  tdn demo-data demo                          480 + 192 clips, 17 MB, 20 seconds on two CPU cores
+  tdn demo-data demo                          480 + 192 clips, 17 MB, about 20 s on two CPU cores
   tdn demo-data demo16 --classes 16 --codec h264 --seed 7
 """
 
