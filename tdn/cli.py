@@ -38,6 +38,14 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see '{self.prog} --help'")
 
 
+class _Console(logging.Handler):
+    """Prints log records: news to standard output, warnings to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = record.levelno >= logging.WARNING
+        print(self.format(record), file=sys.stderr if warning else sys.stdout, flush=True)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -69,13 +77,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _show_log() -> None:
-    """Show the package's log on standard error: under torchrun, news only of the first process."""
+    """Show the package's log; under torchrun, news of the first process and all warnings."""
     log = logging.getLogger("tdn")
     log.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
+    if not any(isinstance(handler, _Console) for handler in log.handlers):
+        log.addHandler(_Console())
 
 
 def _command(name: str) -> ModuleType:
