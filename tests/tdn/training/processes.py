@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 import tdn
 from tdn.config import TrainingConfig
@@ -19,6 +23,7 @@ from tests.tdn import synthetic
 
 RANK = int(os.environ["RANK"])
 LOADERS: list[synthetic.SyntheticLoader] = []
+REPLICAS: list[int] = []
 
 
 def create_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
@@ -132,12 +137,21 @@ def gather(folder: Path) -> None:
         keep(folder, "gathered", [everyone, on_main, from_main, anyone])
 
 
+def destroy_and_count() -> None:
+    """Leave the group, and note how many replicas of a network still belong to it."""
+    REPLICAS.append(sum(isinstance(thing, DistributedDataParallel) for thing in gc.get_objects()))
+    destroy()
+
+
 if __name__ == "__main__":
+    destroy, dist.destroy_process_group = dist.destroy_process_group, destroy_and_count
     tdn.create_model = synthetic.create_model
     tdn.load_checkpoint = synthetic.load_checkpoint
     for name in sys.argv[2:]:
         LOADERS.clear()
+        REPLICAS.clear()
         tdn.create_loader = create_loader
         task_folder = Path(sys.argv[1], name)
         task_folder.mkdir(exist_ok=True)
         globals()[name](task_folder)
+        keep(task_folder, "replicas", REPLICAS)

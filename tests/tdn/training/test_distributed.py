@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tdn.config import TrainingConfig
 from tdn.evaluation.evaluator import evaluate
 from tdn.training.distributed import open_processes
 from tdn.training.trainer import train
+from tests.tdn import synthetic
 from tests.tdn.synthetic import tiny_config
 
 SCRIPT = Path(__file__).with_name("processes.py")
@@ -105,6 +107,18 @@ def test_a_process_without_videos_does_not_mind(two):
     assert [metrics["videos"] for metrics in read(two / "run_and_evaluate", "one")] == [1, 1]
 
 
+def test_validation_uses_the_main_process_s_running_statistics(two):
+    """As everyone who loads the checkpoint will: the same loss comes out."""
+    run = two / "stop_and_resume" / "whole"
+    model = synthetic.TinyNetwork("tiny_bn", 6, 0.5, 16).eval()
+    model.load_state_dict(weights(run / "checkpoints" / "last.pt"))
+    batch = synthetic.make_batch(np.arange(30))
+    loss = F.cross_entropy(model(batch.clips), batch.labels).item()
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    validations = [line for line in lines if line["event"] == "validation"]
+    assert validations[-1]["loss"] == pytest.approx(loss, rel=1e-5)
+
+
 def test_a_signal_to_one_process_stops_both_after_the_same_step(two):
     stopped = read(two / "stop_and_resume", "stopped")
     assert stopped[0] == stopped[1]
@@ -131,6 +145,12 @@ def test_a_divergence_on_one_process_is_told_with_its_videos(two):
     assert kind == "told"
     assert f"step 3: the loss is not a finite number, on rows {str(sorted(rows))[1:-1]} " in message
     assert other == ["silent", 2]
+
+
+@pytest.mark.parametrize("task", ["run_and_evaluate", "diverge_on_one"])
+def test_no_replica_of_the_network_outlives_the_group(two, task):
+    """It would hold the group's threads and Python's lock at once, which now and then hangs."""
+    assert [set(replicas) for replicas in read(two / task, "replicas")] == [{0}, {0}]
 
 
 def test_values_travel(two):

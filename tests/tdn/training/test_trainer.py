@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tdn.config_loading import load_config
 from tdn.errors import UserError
+from tdn.training import clock
 from tdn.training.trainer import TrainingResult, train
 from tests.tdn import synthetic
 from tests.tdn.synthetic import tiny_config
@@ -112,7 +114,9 @@ def test_the_best_checkpoint_is_that_of_the_highest_top1(tmp_path, tiny, monkeyp
     best = torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True)
     assert best["epoch"] == top1.index(max(top1)) + 1 < 4
     assert best["best_top1"] == best["top1"] == max(top1)
-    assert torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["epoch"] == 4
+    last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    assert (last["epoch"], last["top1"], last["best_top1"]) == (4, top1[-1], max(top1))
+    assert [line["best_top1"] for line in events(tmp_path, "validation")][-2:] == [max(top1)] * 2
 
 
 @pytest.mark.parametrize("at", [(0, 0), (0, 3), (0, 4), (1, 0), (1, 2), (2, 3)])
@@ -187,14 +191,35 @@ def test_momentum_of_sgd_is_resumed(tmp_path, tiny):
 
 
 def test_the_loss_scale_of_fp16_is_resumed(tmp_path, tiny):
-    whole = run(tmp_path / "whole", training__precision="fp16")
-    tiny.hooks["train"] = ask_to_stop((1, 1))
-    run(tmp_path / "parts", training__precision="fp16")
+    """The first scale is too large for this network; the run must not go back to it."""
+    settings = {"training__precision": "fp16", "training__epochs": 4}
+    whole = run(tmp_path / "whole", **settings)
+    tiny.hooks["train"] = ask_to_stop((2, 3))
+    run(tmp_path / "parts", **settings)
     tiny.hooks.clear()
-    parts = run(tmp_path / "parts", training__precision="fp16")
+    parts = run(tmp_path / "parts", **settings)
     assert_same(whole.last, parts.last)
     scalers = [torch.load(r.last, weights_only=True)["scaler"] for r in (whole, parts)]
-    assert scalers[0] == scalers[1] != {}
+    assert scalers[0] == scalers[1]
+    assert scalers[0]["scale"] < 65536
+
+
+def test_speed_and_remaining_time_are_those_of_training_alone(tmp_path, tiny, monkeypatch):
+    """A second for every batch, a hundred for every one of validation."""
+    now = 0.0
+
+    def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
+    tiny.hooks["train"] = lambda *_: pass_time(1.0)
+    tiny.hooks["validation"] = lambda *_: pass_time(100.0)
+    run(tmp_path)
+    lines = events(tmp_path, "train")
+    assert [line["clips_per_second"] for line in lines] == [8.0] * len(lines)
+    assert [line["data_wait"] for line in lines] == [100.0] * len(lines)
+    assert [line["eta"] for line in lines] == [15 - line["step"] for line in lines]
 
 
 @pytest.fixture
