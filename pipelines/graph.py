@@ -104,7 +104,14 @@ _DUMMY_PICTURES = np.zeros((1, 1, 1, 3), np.uint8)
 def graph_inputs(
     view: View, pictures: npt.NDArray[np.uint8] | None
 ) -> tuple[npt.NDArray[Any], ...]:
-    """The arrays of ``INPUTS`` for one view; with its pictures if DALI is not to decode it."""
+    """The arrays of ``INPUTS`` for one view.
+
+    Args:
+        view: What to decode and cut out.
+        pictures: Its distinct frames, already cut to the window, if DALI is not to decode it.
+    """
+    y, x, height, width = view.crop.window
+    origin = (y, x) if pictures is None else (0, 0)
     distinct, order = np.unique(view.frames, return_inverse=True)
     return (
         np.frombuffer(view.clip.path.encode(), np.uint8),
@@ -112,6 +119,6 @@ def graph_inputs(
         order.reshape(-1).astype(np.int32),
         np.array(pictures is None),
         _DUMMY_PICTURES if pictures is None else pictures,
-        np.array(view.crop.window, np.int32),
+        np.array((*origin, height, width), np.int32),
         np.array(view.crop.region, np.float32),
     )

@@ -5,33 +5,37 @@ The frames enter the same DALI graph as decoded pictures; crop, resize and flip 
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import numpy as np
 import numpy.typing as npt
 
-from tdn.pipelines.manifest import Clip
+from tdn.pipelines.plans import View
 
 
 class DecodingError(Exception):
     """A file that could be read when it was indexed gives not the frames it should."""
 
 
-def decode_frames(clip: Clip, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """Decode chosen frames of a video, turned upright.
+def decode_frames(view: View) -> npt.NDArray[np.uint8]:
+    """Decode the distinct frames of a view, turned upright, and cut out its window.
+
+    Only the window is kept: whole frames of high-resolution video would fill the memory.
 
     Args:
-        clip: The video.
-        frames: (F,) frame numbers in the order of display, from 0, strictly rising.
+        view: Frames and window of a video.
 
     Returns:
-        (F, H, W, 3) uint8 RGB, the clip's size after rotation.
+        (F, H, W, 3) uint8 RGB: the distinct frames, rising; the size of the crop's window.
 
     Raises:
         DecodingError: The file is gone, damaged, or has fewer frames or another size.
     """
-    wanted = iter(frames.tolist())
+    clip, (top, left, height, width) = view.clip, view.crop.window
+    wanted = iter(np.unique(view.frames).tolist())
     target = next(wanted)
-    pictures: list[npt.NDArray[np.uint8]] = []
+    pictures: list[npt.NDArray[Any]] = []
     try:
         with av.open(clip.path) as container:
             stream = container.streams.video[0]
@@ -43,14 +47,11 @@ def decode_frames(clip: Clip, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.u
                     continue
                 if (frame.width, frame.height) != (clip.width, clip.height):
                     raise DecodingError(f"frame {number} has another size than the first")
-                pictures.append(frame.to_ndarray(format="rgb24"))  # type: ignore[arg-type]
-                following = next(wanted, None)
-                if following is None:
-                    break
-                target = following
+                picture = np.rot90(frame.to_ndarray(format="rgb24"), clip.rotation // 90)
+                pictures.append(picture[top : top + height, left : left + width].copy())
+                target = next(wanted, -1)
+                if target < 0:
+                    return np.stack(pictures)
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise DecodingError(str(getattr(error, "strerror", None) or error).lower()) from None
-    if len(pictures) < len(frames):
-        raise DecodingError(f"frame {target} cannot be decoded")
-    upright = np.rot90(np.stack(pictures), clip.rotation // 90, axes=(1, 2))
-    return np.ascontiguousarray(upright)
+    raise DecodingError(f"frame {target} cannot be decoded")

@@ -147,7 +147,7 @@ class Stream:
     def _plan(self, position: Position) -> _Planned:
         views = self._planner.batch(*position)
         pictures = {
-            index: self._pool.submit(decode_frames, view.clip, np.unique(view.frames))
+            index: self._pool.submit(decode_frames, view)
             for index, view in enumerate(views)
             if not decoded_by_dali(view.clip, self._gpu)
         }

@@ -21,7 +21,8 @@ def run(pictures: np.ndarray, crop: Crop, target, frames=FRAMES) -> np.ndarray:
     def source(info):
         if info.iteration:
             raise StopIteration
-        wanted = pictures[np.unique(frames)]
+        y, x, height, width = crop.window
+        wanted = pictures[np.unique(frames), y : y + height, x : x + width]
         return [[value] for value in graph_inputs(View(clip, 0, frames, crop), wanted)]
 
     graph = build_graph(

@@ -232,9 +232,11 @@ def on_ctrl_c():
 
 def test_ctrl_c_stops_with_a_checkpoint_and_handlers_are_put_back(tmp_path, tiny, on_ctrl_c):
     on_ctrl_c(signal.default_int_handler)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
     tiny.hooks["train"] = ask_to_stop((0, 1), signal.SIGINT)
     assert run(tmp_path).step == 2
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path, tiny, on_ctrl_c):
@@ -383,6 +385,22 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_step_and_videos(
     assert "\n" not in message
     saved = tensors(tmp_path / "checkpoints" / "last.pt")
     assert all(value.isfinite().all() for value in saved.values())
+
+
+def test_a_lost_best_checkpoint_is_made_again(tmp_path, tiny):
+    first = run(tmp_path, training__epochs=6)
+    assert first.best_top1 == 100
+    first.best.unlink()
+    assert run(tmp_path, training__epochs=7).best.exists()
+
+
+def test_the_seed_decides_the_first_weights(tmp_path, tiny):
+    settings = {"optimizer__lr": 1e-12, "schedule__min_lr": 0, "training__epochs": 1}
+    heads = [
+        tensors(run(tmp_path / str(seed), seed=seed, **settings).last)["head.weight"]
+        for seed in (1, 2)
+    ]
+    assert (heads[0] - heads[1]).abs().min() > 1e-6
 
 
 def test_the_seed_decides_the_run(tmp_path, tiny):
