@@ -39,7 +39,6 @@ def predict(
         The batch, and its logits: (B, classes), float32, on the device.
     """
     model.eval()
-    loader.set_epoch(0)
     bar_settings = {"desc": bar, "unit": "step", "leave": False, "dynamic_ncols": True}
     for batch in tqdm(loader, disable=bar is None, **bar_settings):
         with precision.autocast():

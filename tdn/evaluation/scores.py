@@ -43,7 +43,7 @@ class Scores:
 
         With fewer than six classes top5 is 100.
         """
-        # In double precision: rounding must not make ties of different logits.
+        # In double precision: small probabilities must not all become zero, which ties them.
         probabilities = torch.from_numpy(self.logits).double().softmax(-1).mean(1)
         ranks = label_ranks(probabilities, torch.from_numpy(self.labels))
         return {f"top{k}": 100 * (ranks < k).double().mean().item() for k in (1, 5)}
