@@ -44,7 +44,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=environment,
     ) as torchrun:  # fmt: skip
         try:
-            assert torchrun.wait(timeout=120) == 0
+            assert torchrun.wait(timeout=200) == 0
         finally:
             torchrun.terminate()  # it takes its processes with it
     return folder
