@@ -85,6 +85,10 @@ class Loader:
             self._stream.close()
             self._stream = None
 
+    def fingerprint(self) -> str:
+        """Checksum of the videos; equal on processes that may train together."""
+        return self.planner.manifest.digest()
+
     def describe(self) -> str:
         """One line for the log: how many videos, and who decodes them."""
         manifest = self.planner.manifest

@@ -93,6 +93,26 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     return Parts(model, optimizer, precision, train_loader, validation_loader, pace, pretrained)
 
 
+def check_same_data(parts: Parts, processes: Processes) -> None:
+    """Refuse to start where the processes see different videos; all must call it.
+
+    Every process computes the global order from its own manifest: with different ones the order
+    would silently differ between them.
+
+    Raises:
+        UserError: Names the list.
+    """
+    loaders = {"train_list": parts.train_loader, "validation_list": parts.validation_loader}
+    for key, loader in loaders.items():
+        found = processes.gather(loader.fingerprint())
+        if len(set(found)) > 1:
+            odd = next(rank for rank, value in enumerate(found) if value != found[0])
+            raise processes.failure(
+                f"data.{key}: process {odd} finds other usable videos than process 0; give every "
+                "host the same files, or one manifest that 'tdn index' made"
+            )
+
+
 def create_network(settings: ModelConfig) -> nn.Module:
     """The configured network with random weights."""
     return tdn.create_model(

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from tdn.config import Config
 from tdn.config_loading import dump_config, resolve_config
 from tdn.evaluation.forward import predict
-from tdn.training.build import Parts, Start, build, find_start
+from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.clock import StepClock
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.interruption import StopRequest
@@ -78,6 +78,7 @@ def train(config: Config | str | Path) -> TrainingResult:
             if start.state.epoch >= config.training.epochs:
                 return _already_complete(start, folder, processes)
             parts = build(config, processes, start, stack)
+        check_same_data(parts, processes)
         return Trainer(config, processes, folder, parts, start).run()
 
 

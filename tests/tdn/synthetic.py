@@ -49,6 +49,9 @@ class SyntheticLoader:
             self.served.append((self.epoch, step, shares[step].tolist()))
             yield make_batch(shares[step])
 
+    def fingerprint(self) -> str:
+        return str(self.count)
+
     def close(self) -> None:
         self.closed = True
 

@@ -361,9 +361,7 @@ def test_truncated_files(file, new_format):
         refused(model, path, "damaged")
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_are_refused(tmp_path, data):
     """Whatever they make of the file, it is still not this network's, and nothing may crash."""
@@ -377,9 +375,7 @@ def test_damaged_bytes_are_refused(tmp_path, data):
     refused(network(), path)
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_foreign_bytes_are_refused(tmp_path, content):
     path = tmp_path / "weights.pth"

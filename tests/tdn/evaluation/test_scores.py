@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -19,7 +19,6 @@ def all_scores(draw):
     return Scores(np.arange(count), draw(labels), draw(logits))
 
 
-@settings(deadline=None)
 @given(all_scores())
 def test_accuracy_is_that_of_the_mean_softmax_over_views(scores):
     hits = {1: 0, 5: 0}
@@ -42,7 +41,6 @@ def test_a_sure_network_still_ranks_the_other_classes():
     assert Scores(np.array([0]), np.array([1]), logits).accuracy() == {"top1": 0, "top5": 0}
 
 
-@settings(deadline=None)
 @given(all_scores(), st.data())
 def test_parts_merge_to_the_lists_order(scores, data):
     count = len(scores.indices)

@@ -104,6 +104,14 @@ def fail_on_one(folder: Path) -> None:
     ends(folder, lambda: train(synthetic.tiny_config(str(folder / "run"))))
 
 
+def see_other_videos(folder: Path) -> None:
+    """The second process lacks a video: the steps agree, the order would not."""
+    config = synthetic.tiny_config(str(folder / "run"))
+    if RANK == 1:
+        config.data.validation_list = str(int(config.data.validation_list) - 1)
+    ends(folder, lambda: train(config))
+
+
 def diverge_on_one(folder: Path) -> None:
     """A loss that is no number on the second process only."""
     true = synthetic.make_batch

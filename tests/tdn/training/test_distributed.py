@@ -28,6 +28,7 @@ TASKS = (
     "stop_and_resume",
     "stop_while_validating",
     "fail_on_one",
+    "see_other_videos",
     "diverge_on_one",
     "gather",
 )
@@ -137,6 +138,14 @@ def test_a_mistake_on_one_process_ends_both_and_is_told_once(two):
     main, other = read(two / "fail_on_one", "end")
     assert main == ["told", "train.txt: not on this host"]
     assert other == ["silent", 2]
+
+
+def test_processes_that_see_other_videos_do_not_start(two):
+    (how, message), silent = read(two / "see_other_videos", "end")
+    assert how == "told"
+    assert "data.validation_list" in message
+    assert silent == ["silent", 2]
+    assert not (two / "see_other_videos" / "run" / "log.jsonl").exists()
 
 
 def test_a_divergence_on_one_process_is_told_with_its_videos(two):

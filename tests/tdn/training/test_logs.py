@@ -31,7 +31,7 @@ def steps_in(path) -> list[int]:
     return [json.loads(line)["step"] for line in path.read_text().splitlines()]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(written=st.integers(0, 12), resumed=st.integers(0, 12), more=st.integers(0, 4))
 def test_a_resumed_log_has_every_step_once(tmp_path_factory, written, resumed, more):
     path = tmp_path_factory.mktemp("log") / "log.jsonl"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional as F
@@ -34,7 +34,6 @@ def batches(draw):
     return scores, labels
 
 
-@settings(deadline=None)
 @given(st.lists(batches(), min_size=1, max_size=4))
 def test_sums_over_batches_agree_with_a_slow_count(parts):
     tally = Tally(CPU)
@@ -51,7 +50,6 @@ def test_sums_over_batches_agree_with_a_slow_count(parts):
     assert summary.loss == pytest.approx(np.mean(losses), rel=1e-4, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(batches())
 def test_rank_zero_is_argmax(batch):
     scores, labels = batch

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
@@ -94,7 +94,6 @@ def test_cosine_falls_from_the_end_of_the_warm_up_to_the_end_of_the_run():
     assert schedule(10 * STEPS) == pytest.approx(0.1)
 
 
-@settings(deadline=None)
 @given(
     name=st.sampled_from(["step", "cosine", "constant", "one_cycle"]),
     epochs=st.integers(1, 30),
