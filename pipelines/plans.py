@@ -105,6 +105,8 @@ class Planner:
 
     def _substituted(self, row: int, epoch: int, position: int) -> int:
         """The row itself, or a random other one if it is excluded."""
+        if row not in self.excluded:
+            return row
         rng = generator(self.seed, epoch, position, Purpose.SUBSTITUTE)
         while row in self.excluded:
             row = int(self.manifest.usable[rng.integers(len(self.manifest.usable))])
