@@ -125,7 +125,7 @@ class Loader:
         _log.warning("%s: cannot be decoded, %s: %s", view.clip.path, where, cause)
         share = self.planner.data.max_bad_share
         usable = len(self.planner.manifest.usable)
-        if len(excluded) > share * usable:
+        if len(excluded) > share * usable or len(excluded) == usable:
             raise UserError(
                 f"{len(excluded)} of {usable} videos cannot be decoded, the last one "
                 f"{view.clip.path}: {cause}; check the storage, or raise "

@@ -250,3 +250,13 @@ def test_no_usable_video_is_an_error(tmp_path, config):
     config.data.train_list = str(write_list(tmp_path / "list.txt", [("a.webm", 0), ("b.webm", 1)]))
     with pytest.raises(UserError, match=r"a\.webm"):
         create_loader(config, "train")
+
+
+def test_losing_every_file_stops_the_run_whatever_the_share(own_copy, config):
+    config.data.max_bad_share = 1.0
+    loader = create_loader(config, "train")
+    for path in own_copy.iterdir():
+        if path.suffix != ".txt":
+            path.unlink()
+    with pytest.raises(UserError, match="cannot be decoded"):
+        list(loader)
