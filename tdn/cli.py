@@ -91,6 +91,7 @@ def _command(name: str) -> ModuleType:
 def _without_command(words: list[str]) -> int:
     parser = _Parser(
         prog="tdn",
+        usage="tdn COMMAND [options]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="'tdn COMMAND --help' explains a command.",
