@@ -29,7 +29,7 @@ class IndexReport(NamedTuple):
     def __str__(self) -> str:
         manifest = self.manifest
         codecs: Counter[str] = Counter()
-        for codec, _, _, count in manifest.kinds():
+        for codec, _, _, _, count in manifest.kinds():
             codecs[codec] += count
         found = ", ".join(f"{count} {codec}" for codec, count in codecs.most_common()) or "none"
         lines = [
@@ -92,8 +92,9 @@ def _known_probes(output: Path) -> dict[str, Probe]:
         manifest = Manifest(output)
     except UserError:  # of another version, or damaged: to be written anew
         return {}
-    rows = range(len(manifest))
-    return {manifest.resolve(manifest.value(row, "path")): manifest.probe(row) for row in rows}
+    columns = (manifest.column(name) for name in Probe._fields)
+    probes = map(Probe._make, zip(*columns, strict=True))
+    return dict(zip(map(manifest.resolve, manifest.column("path")), probes, strict=True))
 
 
 def _unchanged(path: str, known: Probe) -> bool:

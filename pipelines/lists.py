@@ -21,7 +21,7 @@ class ListEntry(NamedTuple):
 
 # "path label" or "path frames label". The path may hold spaces; a whole number before the label is
 # the frame count, which is counted again from the file and so not kept.
-_LINE = re.compile(r"(?P<path>\S.*?)(?:\s+\d+)?\s+(?P<label>\d+)")
+_LINE = re.compile(r"(?P<path>\S.*?)(?:\s+[0-9]+)?\s+(?P<label>[0-9]{1,9})")
 
 
 def read_list(path: str | Path) -> list[ListEntry]:
@@ -37,16 +37,17 @@ def read_list(path: str | Path) -> list[ListEntry]:
         UserError: The file cannot be read or is empty, or a line has another form.
     """
     entries: list[ListEntry] = []
-    for number, line in enumerate(_read_text(Path(path)).splitlines(), start=1):
+    for number, line in enumerate(_read_text(Path(path)).split("\n"), start=1):
         text = line.strip()
         if not text:
             continue
         match = _LINE.fullmatch(text)
-        if match is None:
-            shown = text if len(text) <= 60 else text[:57] + "..."
+        if match is None or "\0" in text:
+            shown = " ".join(text.split())  # in one line, whatever splits it
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
             raise UserError(
                 f"{path}:{number}: '{shown}' is not 'path label' or 'path frames label' "
-                "with a label from 0; correct the line"
+                "with a label from 0 to 999999999; correct the line"
             )
         entries.append(ListEntry(match["path"], int(match["label"]), number))
     if not entries:
@@ -56,7 +57,7 @@ def read_list(path: str | Path) -> list[ListEntry]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such list file; check the path") from None
     except IsADirectoryError:

@@ -50,6 +50,8 @@ class Loader:
         self._start = start
         self._next = start
         self._stream: Stream | None = None
+        self.lost: set[int] = set()
+        """Rows of files that could not be decoded at least once."""
 
     def __len__(self) -> int:
         """Steps from the start step to the end of the epoch, for this process."""
@@ -116,20 +118,19 @@ class Loader:
                     self._exclude(view, cause)
 
     def _exclude(self, view: View, cause: str) -> None:
-        """Go on without a file, until too many are lost."""
-        excluded = self.planner.excluded
-        if view.clip.row in excluded:
+        """Go on without a view, until too many files are lost."""
+        self.planner.failed.add(view.place)
+        if view.clip.row in self.lost:
             return
-        excluded.add(view.clip.row)
+        self.lost.add(view.clip.row)
         where = "another video takes its place" if self.planner.train else "it is left out"
         _log.warning("%s: cannot be decoded, %s: %s", view.clip.path, where, cause)
         share = self.planner.data.max_bad_share
-        usable = len(self.planner.manifest.usable)
-        if len(excluded) > share * usable or len(excluded) == usable:
+        lost, usable = len(self.lost), len(self.planner.manifest.usable)
+        if lost > share * usable or lost == usable:
             raise UserError(
-                f"{len(excluded)} of {usable} videos cannot be decoded, the last one "
-                f"{view.clip.path}: {cause}; check the storage, or raise "
-                f"data.max_bad_share ({share})"
+                f"{lost} of {usable} videos cannot be decoded, the last one {view.clip.path}: "
+                f"{cause}; check the storage, or raise data.max_bad_share ({share})"
             )
 
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tdn.errors import UserError
-from tdn.pipelines.probe import Probe
 
 _FORMAT = b"1"
 _SCHEMA = pa.schema(
@@ -105,6 +104,11 @@ class Manifest:
         """One cell, as a Python object."""
         return self._table.column(column)[int(row)].as_py()
 
+    def column(self, name: str) -> list[Any]:
+        """A whole column, as Python objects."""
+        values: list[Any] = self._table.column(name).to_pylist()
+        return values
+
     def resolve(self, path: str) -> str:
         """Where the file of a listed path lies."""
         return os.path.join(self.root, path)  # noqa: PTH118 - called per clip: a string, and fast
@@ -114,10 +118,12 @@ class Manifest:
         values = [self.value(row, name) for name in Clip._fields[1:]]
         return Clip(int(row), self.resolve(values[0]), *values[1:])
 
-    def kinds(self) -> list[tuple[str, str, int, int]]:
-        """The kinds of usable files: (codec, pixel format, rotation, how many), most first."""
-        keys = ["codec", "pixel_format", "rotation"]
+    def kinds(self) -> list[tuple[str, str, int, int, int]]:
+        """Kinds of usable files: (codec, pixel format, rotation, short side, how many)."""
+        keys = ["codec", "pixel_format", "rotation", "side"]
         usable = self._table.filter(pc.field("frames") > 0)
+        side = pc.min_element_wise(usable.column("width"), usable.column("height"))
+        usable = usable.append_column("side", side)
         counts = (
             usable.group_by(keys)
             .aggregate([([], "count_all")])
@@ -131,13 +137,10 @@ class Manifest:
         columns = ([self.value(row, name) for row in rows] for name in ("line", "path", "problem"))
         return list(zip(*columns, strict=True))
 
-    def probe(self, row: int) -> Probe:
-        """What the file of a row was found to hold."""
-        return Probe(*(self.value(row, name) for name in Probe._fields))
-
     def digest(self) -> str:
         """Checksum of what sampling depends on; equal on processes that may train together."""
-        digest = hashlib.sha256(self.labels.tobytes())
+        digest = hashlib.sha256("\n".join(self.column("path")).encode())
+        digest.update(self.labels.tobytes())
         digest.update(self.frames.tobytes())
         return digest.hexdigest()
 
@@ -175,6 +178,8 @@ def write_manifest(
     schema = _SCHEMA.with_metadata(metadata)
     batch = pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
     file = Path(file)
+    if len(os.fsencode(file.name)) > 200:
+        raise UserError(f"{file.name[:60]}...: is too long a file name; choose another")
     if _holds(file, batch):
         return
     try:

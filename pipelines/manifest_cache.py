@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tdn.errors import UserError
 from tdn.pipelines.indexing import index_list
 from tdn.pipelines.manifest import Manifest, is_manifest
 
@@ -21,7 +22,8 @@ def manifest_of(list_path: str | Path, root: str | Path = "", *, progress: bool 
 
     Args:
         list_path: A list file, or a manifest that ``tdn index`` wrote.
-        root: Folder that the list's paths are relative to; empty for the list's own.
+        root: Folder that the list's paths are relative to; empty for the list's own, or for the
+            one that the manifest was made with.
         progress: Whether indexing shows a progress bar.
 
     Raises:
@@ -29,7 +31,10 @@ def manifest_of(list_path: str | Path, root: str | Path = "", *, progress: bool 
     """
     list_path = Path(list_path)
     if is_manifest(list_path):
-        return Manifest(list_path)
+        manifest = Manifest(list_path)
+        if root:
+            manifest.root = Path(root).absolute()
+        return manifest
     cache = cache_path(list_path, root)
     # Processes that start together wait here for the first, then find everything unchanged.
     with _locked(cache):
@@ -49,14 +54,21 @@ def cache_path(list_path: Path, root: str | Path) -> Path:
     if not base:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         base = str(Path(home) / "tdn")
-    key = f"{list_path.resolve()}\n{Path(root).resolve() if root else ''}"
+    key = f"{list_path.absolute()}\n{Path(root).absolute() if root else ''}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return Path(base) / "manifests" / f"{list_path.stem}-{digest}.arrow"
+    return Path(base) / "manifests" / f"{list_path.stem[:40]}-{digest}.arrow"
 
 
 @contextmanager
 def _locked(cache: Path) -> Iterator[None]:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with cache.with_suffix(".lock").open("w") as lock:
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        lock_file = cache.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"{cache.parent}: manifests cannot be cached there ({error.strerror}); set TDN_CACHE "
+            "to a folder that can be written"
+        ) from None
+    with lock_file as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
         yield

@@ -19,6 +19,15 @@ from tdn.pipelines.randomness import Purpose, epoch_order, generator
 from tdn.pipelines.sampling import clip_frames, train_starts, validation_starts
 
 
+class Place(NamedTuple):
+    """Where a row was to stand in a run; all from 0."""
+
+    epoch: int
+    position: int
+    """In the epoch's global order."""
+    row: int
+
+
 class View(NamedTuple):
     """One clip of a batch: which frames of which video, and which part of them."""
 
@@ -28,6 +37,7 @@ class View(NamedTuple):
     frames: npt.NDArray[np.int64]
     """(T, 5) frame numbers, from 0."""
     crop: Crop
+    place: Place
 
 
 @dataclass
@@ -42,8 +52,9 @@ class Planner:
         seed: Seed of everything random.
         rank: This process among all, from 0.
         world_size: Number of processes.
-        excluded: Rows that turned out to be undecodable. Training puts another video in their
-            place, so that all processes stay in step; validation leaves them out.
+        failed: Views that turned out to be undecodable. Training puts another video in their
+            place, so that all processes stay in step; validation leaves them out. A view's fate
+            depends on nothing but itself, so it is the same in a resumed run.
     """
 
     manifest: Manifest
@@ -53,7 +64,7 @@ class Planner:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
-    excluded: set[int] = field(default_factory=set)
+    failed: set[Place] = field(default_factory=set)
     _order: tuple[int, npt.NDArray[np.int64]] = field(
         default=(-1, np.empty(0, np.int64)), init=False, repr=False
     )
@@ -81,11 +92,11 @@ class Planner:
         """The views of one step (both from 0)."""
         positions = self._positions(step)
         if not self.train:
-            rows = [int(self.manifest.usable[position]) for position in positions]
-            return [self._validation_view(row) for row in rows if row not in self.excluded]
+            places = [Place(0, p, int(self.manifest.usable[p])) for p in positions]
+            return [self._validation_view(place) for place in places if place not in self.failed]
         order = self._epoch_order(epoch)
-        rows = [self._substituted(int(order[p]), epoch, p) for p in positions]
-        return [self._training_view(row, epoch, p) for row, p in zip(rows, positions, strict=True)]
+        places = [self._substituted(Place(epoch, p, int(order[p]))) for p in positions]
+        return [self._training_view(place) for place in places]
 
     def _positions(self, step: int) -> range:
         """Positions in the epoch's global order that are this process's in one step."""
@@ -103,30 +114,31 @@ class Planner:
             self._order = (epoch, self.manifest.usable[order])
         return self._order[1]
 
-    def _substituted(self, row: int, epoch: int, position: int) -> int:
-        """The row itself, or a random other one if it is excluded."""
-        if row not in self.excluded:
-            return row
-        rng = generator(self.seed, epoch, position, Purpose.SUBSTITUTE)
-        while row in self.excluded:
-            row = int(self.manifest.usable[rng.integers(len(self.manifest.usable))])
-        return row
+    def _substituted(self, place: Place) -> Place:
+        """The place with its own row, or with a random other one if that failed there."""
+        if place not in self.failed:
+            return place
+        rng = generator(self.seed, place.epoch, place.position, Purpose.SUBSTITUTE)
+        while place in self.failed:
+            row = self.manifest.usable[rng.integers(len(self.manifest.usable))]
+            place = place._replace(row=int(row))
+        return place
 
-    def _training_view(self, row: int, epoch: int, position: int) -> View:
-        rng = generator(self.seed, epoch, position, Purpose.CLIP)
-        clip = self.manifest.clip(row)
+    def _training_view(self, place: Place) -> View:
+        rng = generator(self.seed, place.epoch, place.position, Purpose.CLIP)
+        clip = self.manifest.clip(place.row)
         frames = clip_frames(train_starts(clip.frames, self.segments, rng), clip.frames)
         crop = training_crop(_upright_size(clip), self.target, self.data.scales, rng)
         if self.data.flip and rng.integers(2):
             label = self.data.flip_labels.get(clip.label, clip.label)
-            return View(clip, label, frames, mirrored(crop))
-        return View(clip, clip.label, frames, crop)
+            return View(clip, label, frames, mirrored(crop), place)
+        return View(clip, clip.label, frames, crop, place)
 
-    def _validation_view(self, row: int) -> View:
-        clip = self.manifest.clip(row)
+    def _validation_view(self, place: Place) -> View:
+        clip = self.manifest.clip(place.row)
         frames = clip_frames(validation_starts(clip.frames, self.segments), clip.frames)
         crop = validation_crop(_upright_size(clip), self.target, self.data.short_side)
-        return View(clip, clip.label, frames, crop)
+        return View(clip, clip.label, frames, crop, place)
 
 
 def _upright_size(clip: Clip) -> Size:

@@ -24,7 +24,8 @@ class Probe(NamedTuple):
     """Pixels, as coded: before rotation."""
     height: int = 0
     rotation: int = 0
-    """Degrees, counter-clockwise, to turn the coded picture upright: 0, 90, 180 or 270."""
+    """Degrees, counter-clockwise, that turn the coded picture upright: 0, 90, 180 or 270; a slant
+    is rounded to the nearest of them."""
     codec: str = ""
     """FFmpeg's name: "vp9", "h264", ..."""
     pixel_format: str = ""
@@ -32,7 +33,7 @@ class Probe(NamedTuple):
     size: int = 0
     """Bytes."""
     mtime: int = 0
-    """Time of the last change, nanoseconds since 1970."""
+    """Time of the last change, nanoseconds since 1970; 0 where the problem may pass."""
     problem: str = ""
     """Empty for a usable file; else why it is not, in a few words."""
 
@@ -57,12 +58,17 @@ def probe_video(path: str | Path) -> Probe:
     av.logging.set_level(None)
     try:
         return _probe_stream(str(path), known)
+    except PermissionError as error:
+        passing = error.errno != errno.EPERM  # that one is FFmpeg's, for damaged data
+        known = known._replace(mtime=0 if passing else known.mtime)
+        return known._replace(problem=f"cannot be read: {_words(error)}")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         return known._replace(problem=f"cannot be decoded: {_words(error)}")
 
 
 def _probe_stream(path: str, known: Probe) -> Probe:
-    with av.open(path) as container:
+    # Titles in another encoding than UTF-8 must not cost the video.
+    with av.open(path, metadata_errors="ignore") as container:
         if not container.streams.video:
             return known._replace(problem="has no video stream")
         stream = container.streams.video[0]
@@ -90,7 +96,7 @@ def _probe_stream(path: str, known: Probe) -> Probe:
             frames=frames,
             width=first.width,
             height=first.height,
-            rotation=int(first.rotation) % 360,
+            rotation=round(first.rotation / 90) * 90 % 360,
             codec=codec.codec.canonical_name,
             pixel_format=first.format.name,
         )

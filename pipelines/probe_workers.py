@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tdn.pipelines.probe import Probe
 
@@ -42,11 +43,12 @@ def probe_videos(
     results = [Probe()] * len(paths)
     queue = iter(range(len(paths)))
     lock = threading.Lock()
+    stop = threading.Event()
 
     def serve() -> None:
         worker = _Worker()
         try:
-            while True:
+            while not stop.is_set():
                 with lock:
                     row = next(queue, None)
                 if row is None:
@@ -56,11 +58,13 @@ def probe_videos(
         finally:
             worker.stop()
 
-    threads = [threading.Thread(target=serve) for _ in range(min(workers, len(paths)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for serving in [pool.submit(serve) for _ in range(min(workers, len(paths)))]:
+                serving.result()
+        except BaseException:
+            stop.set()  # each worker finishes its file, not the list
+            raise
     return results
 
 
@@ -86,8 +90,7 @@ class _Worker:
             return Probe(*json.loads(answer))
         self.stop()
         what = "crashes" if answered else f"stops for {_TIMEOUT:.0f} s"
-        status = os.stat(path)  # noqa: PTH116 - the path is a string here
-        return Probe(size=status.st_size, mtime=status.st_mtime_ns, problem=f"{what} the decoder")
+        return Probe(problem=f"{what} the decoder")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -105,6 +108,7 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             env=environment,
             text=True,
+            start_new_session=True,  # Ctrl-C is for this process, which ends its workers
         )
         return self._process
 

@@ -37,7 +37,7 @@ def decode_frames(view: View) -> npt.NDArray[np.uint8]:
     target = next(wanted)
     pictures: list[npt.NDArray[Any]] = []
     try:
-        with av.open(clip.path) as container:
+        with av.open(clip.path, metadata_errors="ignore") as container:
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise DecodingError("its codec is unknown")
@@ -52,6 +52,6 @@ def decode_frames(view: View) -> npt.NDArray[np.uint8]:
                 target = next(wanted, -1)
                 if target < 0:
                     return np.stack(pictures)
-    except (av.error.FFmpegError, OSError, IndexError) as error:
+    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise DecodingError(str(getattr(error, "strerror", None) or error).lower()) from None
     raise DecodingError(f"frame {target} cannot be decoded")

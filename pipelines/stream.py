@@ -26,6 +26,10 @@ Exclude = Callable[[View, str], None]
 """Told of a view whose file cannot be decoded, and why; may raise UserError to end the run."""
 
 
+_AHEAD = 1
+"""Batches planned beyond those that DALI has; of PyAV's, their decoded pictures are held."""
+
+
 class Position(NamedTuple):
     """Where in a run a batch stands; both from 0."""
 
@@ -133,7 +137,7 @@ class Stream:
     def _next_planned(self) -> _Planned:
         """The next batch that is not empty, its outside pictures decoded, more batches begun."""
         while True:
-            while len(self._ahead) <= self._planner.data.prefetch:
+            while len(self._ahead) <= _AHEAD:
                 position = next(self._positions, None)
                 if position is None:
                     break

@@ -54,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when the job was done; 2 after a mistake of the user's, told on standard error in one
-        line; 130 after Ctrl-C.
+        line; 130 after Ctrl-C; 141 when nobody reads the output any more.
     """
     _show_log()
     words = list(sys.argv[1:] if words is None else words)
@@ -73,7 +73,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141  # what a shell says of a program that SIGPIPE ended
 
 
 def _show_log() -> None:

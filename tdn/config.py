@@ -39,8 +39,6 @@ class DataConfig:
     """List of validation videos, in the same format."""
     root: str = ""
     """Folder that the list's paths are relative to; empty means the list's own folder."""
-    labels: str = ""
-    """Text file with one class name a line, line 1 for label 0; optional, for reports."""
     batch_size: int = 8
     """Clips per process and step."""
     crop_size: Union[int, tuple[int, int]] = 224  # noqa: UP007

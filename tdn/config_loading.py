@@ -96,6 +96,23 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config_to_dict(config), sort_keys=False)
 
 
+def absolute_paths(config: Config) -> Config:
+    """The configuration with all its paths absolute, to be read from any working directory."""
+
+    def absolute(path: str) -> str:
+        return str(Path(path).absolute()) if path else path
+
+    data = dataclasses.replace(
+        config.data,
+        train_list=absolute(config.data.train_list),
+        validation_list=absolute(config.data.validation_list),
+        root=absolute(config.data.root),
+    )
+    pretrained = config.model.pretrained
+    model = dataclasses.replace(config.model, pretrained=pretrained and absolute(pretrained))
+    return dataclasses.replace(config, output=absolute(config.output), data=data, model=model)
+
+
 def known_keys() -> list[str]:
     """Every dotted key, in the order of ``tdn.config``."""
     return [key for key, _ in _flatten(dataclasses.asdict(Config()))]
@@ -109,13 +126,30 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key stands once: the first of two would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"'{key.value}' stands twice", problem_mark=key.start_mark
+                )
+            if isinstance(key.value, str):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file; check --config") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a configuration file: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deeply for a configuration") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -206,7 +240,7 @@ class _Rule:
 
 def _is_crop(value: Any) -> bool:
     sides = (value, value) if isinstance(value, int) else tuple(value)
-    return len(sides) == 2 and all(side >= 32 for side in sides)
+    return len(sides) == 2 and all(side >= 33 for side in sides)
 
 
 _RULES = (
@@ -217,7 +251,7 @@ _RULES = (
     _Rule("model.dropout", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     _Rule("model.width", lambda v: v >= 8 and v % 8 == 0, "a multiple of 8"),
     _Rule("data.batch_size", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("data.crop_size", _is_crop, "pixels from 32: one number or [height, width]"),
+    _Rule("data.crop_size", _is_crop, "pixels from 33: one number or [height, width]"),
     _Rule("data.short_side", lambda v: v >= 32, "a whole number of pixels from 32"),
     _Rule(
         "data.scales",

@@ -22,7 +22,7 @@ from tdn.config_loading import resolve_config
 from tdn.errors import UserError
 from tdn.evaluation.forward import predict
 from tdn.evaluation.scores import Scores, save_metrics
-from tdn.training.build import create_network
+from tdn.training.build import check_same_data, create_network
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.logs import shows_bar
 from tdn.training.precision import Precision, choose_precision
@@ -60,6 +60,7 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
             loader = tdn.create_loader(config, "validation", **place)
             stack.enter_context(closing(loader))
             model = _trained_model(config, checkpoint).to(processes.device)
+        check_same_data(processes, validation_list=loader)
         bar = "evaluating" if shows_bar(config, processes.is_main) else None
         parts = processes.gather_to_main(score(model, loader, precision, processes.device, bar))
         metrics = None

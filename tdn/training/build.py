@@ -84,7 +84,11 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     validation_loader = stack.enter_context(
         closing(tdn.create_loader(config, "validation", **place))
     )
-    pace = Pace(len(train_loader), config.data.batch_size * processes.world_size)
+    pace = Pace(
+        steps_per_epoch=len(train_loader),
+        global_batch=config.data.batch_size * processes.world_size,
+        videos=train_loader.fingerprint(),
+    )
     if start.checkpoint is not None and start.path is not None:
         check_same_pace(start.checkpoint, start.path, pace)
     model, pretrained = _initial_model(config, start.checkpoint)
@@ -93,16 +97,19 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     return Parts(model, optimizer, precision, train_loader, validation_loader, pace, pretrained)
 
 
-def check_same_data(parts: Parts, processes: Processes) -> None:
+def check_same_data(processes: Processes, **loaders: Loader) -> None:
     """Refuse to start where the processes see different videos; all must call it.
 
     Every process computes the global order from its own manifest: with different ones the order
     would silently differ between them.
 
+    Args:
+        processes: Those of the run.
+        **loaders: By the key of their list in ``data``.
+
     Raises:
         UserError: Names the list.
     """
-    loaders = {"train_list": parts.train_loader, "validation_list": parts.validation_loader}
     for key, loader in loaders.items():
         found = processes.gather(loader.fingerprint())
         if len(set(found)) > 1:

@@ -22,7 +22,8 @@ Checkpoint = dict[str, Any]
 
 _NEEDED = {
     *("model", "optimizer", "scaler", "config"),
-    *("epoch", "step_in_epoch", "steps_per_epoch", "global_batch"),
+    *("epoch", "step_in_epoch", "step", "top1", "top5", "best_top1"),
+    *("steps_per_epoch", "global_batch", "videos"),
 }
 
 
@@ -40,8 +41,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
+    except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise  # the name of torch.save's writer; anything else is no fault of the disk
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise UserError(f"{path}: cannot be written ({reason}); make room and resume") from None
 
@@ -129,9 +132,9 @@ class RunFolder:
             return self.last if self.last.exists() else None
         return Path(resume)
 
-    def begin(self, config_yaml: str, resumed: bool) -> None:
-        """Write the configuration; without a checkpoint to resume, clear a former run away."""
-        if not resumed:
+    def begin(self, config_yaml: str, resumed_from: Path | None) -> None:
+        """Write the configuration; clear a former run away, unless this one goes on with it."""
+        if resumed_from is None or self.last.parent.resolve() not in resumed_from.resolve().parents:
             for path in (self.last, self.best, self.log, *self.tensorboard.glob("events.*")):
                 path.unlink(missing_ok=True)
         self.interrupted.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ and dropout follow from the seed and the step's number.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +24,8 @@ from tdn.config_loading import config_to_dict
 from tdn.errors import UserError
 from tdn.training.run_folder import Checkpoint
 from tdn.training.step import TrainingStep
+
+_log = logging.getLogger(__name__)
 
 _ARCHITECTURE = ("name", "num_segments", "num_classes", "width")
 
@@ -53,6 +56,8 @@ class Pace:
     steps_per_epoch: int
     global_batch: int
     """Clips a step, over all processes."""
+    videos: str
+    """Checksum of the usable videos: others have another order."""
 
 
 def make_checkpoint(
@@ -94,13 +99,19 @@ def check_same_pace(checkpoint: Checkpoint, path: Path, pace: Pace) -> None:
     Raises:
         UserError: Says both and what decides them.
     """
-    former = Pace(checkpoint["steps_per_epoch"], checkpoint["global_batch"])
-    if former != pace:
+    former = Pace(*(checkpoint[field.name] for field in dataclasses.fields(Pace)))
+    if former != dataclasses.replace(pace, videos=former.videos):
         raise UserError(
             f"{path}: trained with {former.steps_per_epoch} steps an epoch of "
             f"{former.global_batch} clips, now it would be {pace.steps_per_epoch} of "
             f"{pace.global_batch}; keep data.train_list and data.batch_size x processes, "
             "or start a new run with model.pretrained"
+        )
+    if former != pace:
+        _log.warning(
+            "%s: data.train_list has other usable videos than when it was written; from here on "
+            "their order is not that of an undisturbed run",
+            path,
         )
 
 
@@ -110,10 +121,15 @@ def restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
     Settings such as weight decay come from the configuration; only what has been accumulated comes
     from the checkpoint.
     """
-    groups = step.optimizer.state_dict()["param_groups"]
-    step.optimizer.load_state_dict(
-        {"state": checkpoint["optimizer"]["state"], "param_groups": groups}
-    )
+    saved = checkpoint["optimizer"]
+    groups = [
+        # Apex counts its steps in the group.
+        {**group, "step": former["step"]} if "step" in former else group
+        for group, former in zip(
+            step.optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True
+        )
+    ]
+    step.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     if step.scaler.is_enabled() and checkpoint["scaler"]:
         step.scaler.load_state_dict(checkpoint["scaler"])
 

@@ -1,7 +1,7 @@
 """The training run: build, then epochs of steps, each followed by a validation and a checkpoint.
 
     tdn train --config configs/demo.yaml
-    torchrun --nproc-per-node gpu -m tdn train --config configs/something_something_v2_r50_t8.yaml
+    torchrun --nproc-per-node gpu -m tdn train --config configs/demo.yaml
 
 or, from Python, ``train("configs/demo.yaml")``. The steps themselves are in ``step``.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tdn.config import Config
-from tdn.config_loading import dump_config, resolve_config
+from tdn.config_loading import absolute_paths, dump_config, resolve_config
 from tdn.evaluation.forward import predict
 from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.clock import StepClock
@@ -69,16 +69,20 @@ def train(config: Config | str | Path) -> TrainingResult:
         UserError: Something the run needs is missing or wrong, or the loss is no longer a number.
     """
     config = resolve_config(config)
-    check_schedule(config)
     with ExitStack() as stack:
         processes = stack.enter_context(open_processes(config.training))
         with processes.failing_together():
+            check_schedule(config)
             folder = RunFolder(config.output)
             start = find_start(config, folder)
             if start.state.epoch >= config.training.epochs:
                 return _already_complete(start, folder, processes)
             parts = build(config, processes, start, stack)
-        check_same_data(parts, processes)
+        check_same_data(
+            processes,
+            train_list=parts.train_loader,
+            validation_list=parts.validation_loader,
+        )
         return Trainer(config, processes, folder, parts, start).run()
 
 
@@ -145,8 +149,7 @@ class Trainer:
     def _prepare(self) -> None:
         """Bring folder, optimizer and loss scale to where the run starts."""
         if self.processes.is_main:
-            resumed = self.start.checkpoint is not None
-            self.folder.begin(dump_config(self.config), resumed)
+            self.folder.begin(dump_config(absolute_paths(self.config)), self.start.path)
         if self.start.checkpoint is not None:
             restore(self.start.checkpoint, self.step)
 

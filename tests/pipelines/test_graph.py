@@ -9,7 +9,7 @@ from tdn.pipelines.augmentation import Crop, training_crop, validation_crop
 from tdn.pipelines.decoders import decoded_by_dali
 from tdn.pipelines.graph import _graph, build_graph, graph_inputs
 from tdn.pipelines.manifest import Clip
-from tdn.pipelines.plans import View
+from tdn.pipelines.plans import Place, View
 
 FRAMES = np.arange(20).reshape(4, 5)
 
@@ -23,7 +23,9 @@ def run(pictures: np.ndarray, crop: Crop, target, frames=FRAMES) -> np.ndarray:
             raise StopIteration
         y, x, height, width = crop.window
         wanted = pictures[np.unique(frames), y : y + height, x : x + width]
-        return [[value] for value in graph_inputs(View(clip, 0, frames, crop), wanted)]
+        return [
+            [value] for value in graph_inputs(View(clip, 0, frames, crop, Place(0, 0, 0)), wanted)
+        ]
 
     graph = build_graph(
         source, target=target, batch_size=1, num_threads=1, prefetch=1, device_id=None

@@ -21,7 +21,9 @@ def test_both_formats_and_spaces_in_paths(tmp_path):
     assert [entry.line for entry in entries] == [1, 3, 4]
 
 
-@pytest.mark.parametrize("line", ["a.webm", "7", "a.webm -1", "a.webm x", "a.webm 1.5"])
+@pytest.mark.parametrize(
+    "line", ["a.webm", "7", "a.webm -1", "a.webm x", "a.webm 1.5", "a.webm 99999999999", "a\0b 1"]
+)
 def test_a_malformed_line_is_named(tmp_path, line):
     path = write(tmp_path, f"good.webm 1\n{line}\n")
     with pytest.raises(UserError) as error:
@@ -36,6 +38,12 @@ def test_empty_and_binary_files_are_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"list\.txt"):
         read_list(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_path(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"\xef\xbb\xbfa.webm 1\r\n")
+    assert [(entry.path, entry.label) for entry in read_list(path)] == [("a.webm", 1)]
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):

@@ -22,7 +22,7 @@ def test_a_crash_and_a_hang_cost_one_file_each(tmp_path, monkeypatch):
     crashing = _Worker((sys.executable, "-c", "import os; input(); os._exit(139)"))
     found = crashing.probe(path)
     assert "crashes" in found.problem
-    assert found.size > 0
+    assert found.mtime == 0  # to be tried again next time
     monkeypatch.setattr(probe_workers, "_TIMEOUT", 0.3)
     hanging = _Worker((sys.executable, "-c", "import time; time.sleep(60)"))
     assert "stops" in hanging.probe(path).problem

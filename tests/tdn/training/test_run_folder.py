@@ -13,7 +13,8 @@ from tdn.errors import UserError
 from tdn.training.run_folder import RunFolder, make_folder, read_checkpoint, write_atomically
 
 STATE = {key: {} for key in ("model", "optimizer", "scaler", "config")}
-STATE |= dict.fromkeys(("epoch", "step_in_epoch", "steps_per_epoch", "global_batch"), 1)
+STATE |= dict.fromkeys(("epoch", "step_in_epoch", "step", "top1", "top5", "best_top1"), 1)
+STATE |= dict.fromkeys(("steps_per_epoch", "global_batch", "videos"), 1)
 
 
 def test_killed_between_write_and_rename_the_old_file_stays(tmp_path):
@@ -110,9 +111,9 @@ def test_a_new_run_clears_the_former_one_away(tmp_path):
     mine = tmp_path / "notes.txt"
     for path in (*old, mine):
         path.write_text("old")
-    folder.begin("seed: 1\n", resumed=True)
+    folder.begin("seed: 1\n", folder.best)
     assert [path.exists() for path in old] == [True, True, True, False, True]
-    folder.begin("seed: 2\n", resumed=False)
+    folder.begin("seed: 2\n", tmp_path / "elsewhere" / "last.pt")
     assert not any(path.exists() for path in old)
     assert mine.exists()
     assert folder.config.read_text() == "seed: 2\n"
