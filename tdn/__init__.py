@@ -1,6 +1,6 @@
 """TDN: Temporal Difference Networks (CVPR 2021) on an NVIDIA DALI pipeline with Triton kernels.
 
-The four names below are the public interface. They are imported on first use, so that ``import
+The names below are the public interface. They are imported on first use, so that ``import
 tdn`` and ``tdn --help`` do not wait for torch or DALI.
 """
 
@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["UserError", "__version__", "create_loader", "create_model", "load_checkpoint"]
+__all__ = [
+    "UserError",
+    "__version__",
+    "create_loader",
+    "create_model",
+    "list_models",
+    "load_checkpoint",
+]
 
 if TYPE_CHECKING:
     from tdn.checkpoint import load_checkpoint
     from tdn.errors import UserError
-    from tdn.models import create_model
+    from tdn.models import create_model, list_models
     from tdn.pipelines.loader import create_loader
 
 _HOMES = {
     "UserError": "tdn.errors",
     "create_loader": "tdn.pipelines.loader",
     "create_model": "tdn.models",
+    "list_models": "tdn.models",
     "load_checkpoint": "tdn.checkpoint",
 }
 

@@ -233,7 +233,8 @@ def _check_fit(match: _Match, own: dict[str, Tensor], path: Path) -> None:
         theirs, ours = len(match.values[HEAD[1]]), len(own[HEAD[1]])
         raise UserError(
             f"{path}: {theirs} classes there, {ours} in the network; create it with "
-            f"num_classes={theirs}, or load with new_head=True to train a new classifier"
+            f"num_classes={theirs}, or train a new classifier with new_head=True "
+            "(model.new_head in a configuration)"
         )
     problems = [
         *(f"{name} is not in the file" for name in match.missing),

@@ -11,12 +11,28 @@ from dataclasses import dataclass, field
 from typing import Literal, Union
 
 
+@dataclass(frozen=True)
+class TemporalConfig:
+    """Details of the temporal modules; the defaults are the published network's."""
+
+    fusions: Literal["both", "first", "second"] = "both"
+    """S-TDM's fusions: after the stem (first), after stage 1 (second), or both."""
+    fusion_weights: Union[tuple[float, float], None] = None  # noqa: UP007
+    """[frame, differences] in a fusion; null: [.5, .5] for 8 segments, else [.75, .25]."""
+    directions: Literal["both", "next", "previous"] = "both"
+    """L-TDM's differences: to the next segment, to the previous one, or both."""
+    branches: Literal["both", "half", "full", "none"] = "both"
+    """L-TDM's convs on the differences, at half or full resolution, both, or none."""
+    stages: tuple[int, ...] = (2, 3, 4)
+    """Stages, 1 to 4, whose blocks carry an L-TDM."""
+
+
 @dataclass
 class ModelConfig:
     """The network (see ``tdn.create_model``)."""
 
     name: str = "tdn_resnet50"
-    """tdn_* or tsn_* (the frame-only baseline) and a backbone: resnet10/18/34/50/101/152."""
+    """Network (tdn, tsn: frames only, or an ablation), "_", resnet10/18/34/50/101/152."""
     num_segments: int = 8
     """Segments per clip, T; each is 5 consecutive frames."""
     num_classes: int = 0
@@ -27,6 +43,12 @@ class ModelConfig:
     """Channels of the stem; 64 is the published ResNet, smaller makes a smaller network."""
     pretrained: Union[str, None] = None  # noqa: UP007 - jsonargparse shows this form in its help
     """Checkpoint to start from: upstream's, torchvision's ImageNet ResNet, or one of ours."""
+    new_head: bool = False
+    """Leave out the checkpoint's classifier, to fine-tune on other classes."""
+    partial_bn: bool = False
+    """Train no batch norm but the first: the others keep their statistics and weights."""
+    temporal: TemporalConfig = field(default_factory=TemporalConfig)
+    """Ablations (paper section 4.3)."""
 
 
 @dataclass

@@ -22,6 +22,9 @@ from tdn.errors import UserError
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
+_NULLABLE = ("model.pretrained", "model.temporal.fusion_weights")
+"""Keys that may be null in a file."""
+
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file and apply command-line overrides.
@@ -162,32 +165,31 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _check_keys(path: Path, tree: Mapping[str, Any]) -> None:
+def _check_keys(
+    path: Path, tree: Mapping[str, Any], section: Any = Config, prefix: str = ""
+) -> None:
+    """Refuse keys that the section's dataclass does not have, and keys without a value."""
     sections = {
-        f.name: {inner.name for inner in dataclasses.fields(f.default_factory)}  # type: ignore[arg-type]
-        for f in dataclasses.fields(Config)
-        if f.default_factory is not dataclasses.MISSING
+        f.name: f.default_factory
+        for f in dataclasses.fields(section)
+        if dataclasses.is_dataclass(f.default_factory)
     }
-    plain = {f.name for f in dataclasses.fields(Config)} - set(sections)
+    known = sorted(f.name for f in dataclasses.fields(section))
     for key, value in tree.items():
-        if key in plain:
-            if value is None:
-                raise UserError(f"{path}: '{key}' is empty; give a value or drop the key")
-            continue
+        name = f"{prefix}{key}"
+        if key not in known:
+            raise UserError(f"{path}: unknown key '{name}'{_suggestion(name)}")
         if key not in sections:
-            raise UserError(f"{path}: unknown key '{key}'{_suggestion(str(key))}")
-        if not isinstance(value, dict):
-            example = next(iter(sorted(sections[key])))
+            if value is None and name not in _NULLABLE:
+                raise UserError(f"{path}: '{name}' is empty; give a value or drop the key")
+        elif isinstance(value, dict):
+            _check_keys(path, value, sections[key], f"{name}.")
+        else:
+            example = min(f.name for f in dataclasses.fields(sections[key]))  # type: ignore[arg-type]
             raise UserError(
-                f"{path}: '{key}' is a section and needs keys below it, such as "
-                f"'{key}.{example}', not {_kind(value)}"
+                f"{path}: '{name}' is a section and needs keys below it, such as "
+                f"'{name}.{example}', not {_kind(value)}"
             )
-        for inner in value:
-            if inner not in sections[key]:
-                name = f"{key}.{inner}"
-                raise UserError(f"{path}: unknown key '{name}'{_suggestion(name)}")
-            if value[inner] is None and f"{key}.{inner}" != "model.pretrained":
-                raise UserError(f"{path}: '{key}.{inner}' is empty; give a value or drop the key")
 
 
 def _kind(value: object) -> str:

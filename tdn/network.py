@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tdn.config import TemporalConfig
 from tdn.errors import UserError
 from tdn.kernels.fusion import fusion
 from tdn.kernels.short_term_stem import FRAMES, centre_frames, short_term_stem
@@ -46,6 +47,11 @@ class Ideas:
     """Temporal conv in the same blocks."""
 
 
+def published_fusion_weights(num_segments: int) -> tuple[float, float]:
+    """Those of [frame, differences]: even for 8 segments, else in favour of the frame."""
+    return (0.5, 0.5) if num_segments == 8 else (0.75, 0.25)
+
+
 class Network(nn.Module):
     """A video classifier (see ``tdn.create_model``).
 
@@ -56,6 +62,7 @@ class Network(nn.Module):
         num_classes: number of classes.
         dropout: probability of dropping a feature before the classifier.
         width: channels of the stem.
+        temporal: details of the temporal modules that it has.
     """
 
     def __init__(
@@ -66,30 +73,40 @@ class Network(nn.Module):
         num_classes: int,
         dropout: float,
         width: int,
+        temporal: TemporalConfig = TemporalConfig(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.num_segments = num_segments
         self.num_classes = num_classes
         self.ideas = ideas
-        # The published weights of the fusions: even for 8 segments, else in favour of the frame.
-        self.fusion_weights = (0.5, 0.5) if num_segments == 8 else (0.75, 0.25)
+        self.temporal = temporal
+        self.partial_bn = False
+        self.fusion_weights = temporal.fusion_weights or published_fusion_weights(num_segments)
 
         block = backbone.block
         plain = TemporalModules(num_segments)
-        temporal = TemporalModules(num_segments, ideas.long_term, ideas.temporal_conv)
+        carried = [self._carried(stage) for stage in (1, 2, 3, 4)]
         d1, d2, d3, d4 = backbone.depths
         c1, c2, c3, c4 = (width * factor * block.expansion for factor in (1, 2, 4, 8))
         self.stem = Stem(width)
         self.short_term = None
         if ideas.short_term:
-            self.short_term = ShortTermTDM(width, make_stage(block, width, width, d1, 1, plain))
-        self.stage1 = make_stage(block, width, width, d1, 1, plain)
-        self.stage2 = make_stage(block, c1, 2 * width, d2, 2, temporal)
-        self.stage3 = make_stage(block, c2, 4 * width, d3, 2, temporal)
-        self.stage4 = make_stage(block, c3, 8 * width, d4, 2, temporal)
+            twice = temporal.fusions != "first"
+            stage = make_stage(block, width, width, d1, 1, plain) if twice else None
+            self.short_term = ShortTermTDM(width, stage)
+        self.stage1 = make_stage(block, width, width, d1, 1, carried[0])
+        self.stage2 = make_stage(block, c1, 2 * width, d2, 2, carried[1])
+        self.stage3 = make_stage(block, c2, 4 * width, d3, 2, carried[2])
+        self.stage4 = make_stage(block, c3, 8 * width, d4, 2, carried[3])
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(c4, num_classes)
         self.reset_parameters()
+
+    def _carried(self, stage: int) -> TemporalModules:
+        """The temporal modules in the blocks of stage 1, 2, 3 or 4."""
+        long_term = self.ideas.long_term and stage in self.temporal.stages
+        temporal_conv = self.ideas.temporal_conv and stage > 1
+        return TemporalModules(self.num_segments, long_term, temporal_conv, self.temporal)
 
     def reset_parameters(self) -> None:
         """Draw the initial weights: convs N(0, sqrt(2 / (k*k*out))), classifier N(0, 0.001)."""
@@ -103,6 +120,28 @@ class Network(nn.Module):
         if self.short_term is not None:
             with torch.no_grad():
                 self.short_term.conv.weight.copy_(inflated(self.stem.conv.weight))
+
+    def freeze_batch_norms(self) -> None:
+        """Train no batch norm but the first, from now on: partial BN, for small batches.
+
+        The others normalise by their running statistics, and their weights and biases take no
+        gradients.
+        """
+        self.partial_bn = True
+        for norm in self._norms()[1:]:
+            norm.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Network:
+        """Switch training mode on or off; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        if self.partial_bn:
+            for norm in self._norms()[1:]:
+                norm.eval()
+        return self
+
+    def _norms(self) -> list[nn.Module]:
+        return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def forward(self, clips: Tensor) -> Tensor:
         """Class scores of clips.
@@ -134,8 +173,12 @@ class Network(nn.Module):
         else:
             centre, differences = short_term_stem(clips, dtype)
             first, second = self.short_term(differences)
-            x = self.stage1(fusion(self.stem(centre), first, *self.fusion_weights))
-            x = fusion(x, second, *self.fusion_weights)
+            x = self.stem(centre)
+            if self.temporal.fusions != "second":
+                x = fusion(x, first, *self.fusion_weights)
+            x = self.stage1(x)
+            if second is not None:
+                x = fusion(x, second, *self.fusion_weights)
         return self.stage4(self.stage3(self.stage2(x)))
 
     def _input_type(self, clips: Tensor) -> torch.dtype:

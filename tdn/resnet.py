@@ -7,12 +7,13 @@ have biases, as in the published checkpoints, and a bottleneck's stride is on it
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdn.long_term import LongTermTDM
+from tdn.ablations import make_long_term_tdm
+from tdn.config import TemporalConfig
 from tdn.temporal_conv import TemporalConv
 
 
@@ -26,10 +27,14 @@ class TemporalModules:
     """A long-term TDM after the first conv."""
     temporal_conv: bool = False
     """A temporal conv after that."""
+    details: TemporalConfig = field(default_factory=TemporalConfig)
+    """What the L-TDM consists of."""
 
     def build_long_term(self, channels: int) -> nn.Module:
         """An L-TDM for features of that many channels, or nothing."""
-        return LongTermTDM(channels, self.num_segments) if self.long_term else nn.Identity()
+        if not self.long_term:
+            return nn.Identity()
+        return make_long_term_tdm(channels, self.num_segments, self.details)
 
     def build_temporal_conv(self, channels: int) -> nn.Module:
         """A temporal conv for features of that many channels, or nothing."""

@@ -20,26 +20,27 @@ class ShortTermTDM(nn.Module):
 
     Args:
         channels: channels of the first features.
-        stage: a ResNet stage 1 for this module alone.
+        stage: a ResNet stage 1 for this module alone; None if the second features are not used.
     """
 
-    def __init__(self, channels: int, stage: nn.Module) -> None:
+    def __init__(self, channels: int, stage: nn.Module | None) -> None:
         super().__init__()
         in_channels = 3 * (FRAMES - 1)
         self.conv = nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.stage = stage
 
-    def forward(self, differences: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, differences: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features of ``kernels.short_term_stem.frame_differences`` (N*T, 12, H, W).
 
         Returns:
-            The first features (N*T, channels, H/4, W/4), and the second (N*T, C, H/4, W/4).
+            The first features (N*T, channels, H/4, W/4), and the second (N*T, C, H/4, W/4) or
+            None.
         """
         x = self.norm(self.conv(differences))
         # ReLU is monotonic: after the pool it gives the same with a quarter of the work.
         first = F.relu(F.max_pool2d(x, 3, stride=2, padding=1), inplace=True)
-        return first, self.stage(first)
+        return first, None if self.stage is None else self.stage(first)
 
 
 def inflated(stem_weight: Tensor) -> Tensor:

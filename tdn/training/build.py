@@ -12,7 +12,6 @@ from torch import nn
 
 import tdn
 from tdn.config import Config, ModelConfig
-from tdn.errors import UserError
 from tdn.training.distributed import Processes
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
@@ -128,6 +127,8 @@ def create_network(settings: ModelConfig) -> nn.Module:
         num_classes=settings.num_classes,
         dropout=settings.dropout,
         width=settings.width,
+        partial_bn=settings.partial_bn,
+        temporal=settings.temporal,
     )
 
 
@@ -138,13 +139,6 @@ def _initial_model(config: Config, checkpoint: Checkpoint | None) -> tuple[nn.Mo
     if checkpoint is not None:
         model.load_state_dict(checkpoint["model"])
     elif config.model.pretrained is not None:
-        return model, _load_pretrained(model, config.model.pretrained)
+        path, new_head = config.model.pretrained, config.model.new_head
+        return model, str(tdn.load_checkpoint(model, path, new_head=new_head))
     return model, None
-
-
-def _load_pretrained(model: nn.Module, path: str) -> str:
-    """Take weights from a file, with its classifier where that has the same classes."""
-    try:
-        return str(tdn.load_checkpoint(model, path))
-    except UserError:  # fine-tuning on other classes; any other mistake is met again
-        return str(tdn.load_checkpoint(model, path, new_head=True))

@@ -27,7 +27,7 @@ from tdn.training.step import TrainingStep
 
 _log = logging.getLogger(__name__)
 
-_ARCHITECTURE = ("name", "num_segments", "num_classes", "width")
+_ARCHITECTURE = ("name", "num_segments", "num_classes", "width", "temporal")
 
 
 @dataclass

@@ -101,7 +101,7 @@ class TinyNetwork(nn.Module):
 
 
 def create_model(
-    name: str, *, num_classes: int, num_segments: int, dropout: float, width: int
+    name: str, *, num_classes: int, dropout: float, width: int, **_: object
 ) -> TinyNetwork:
     return TinyNetwork(name, num_classes, dropout, width)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 import tdn
 from tdn import UserError, create_model
-from tdn.models import list_models
+from tdn.config import ModelConfig, TemporalConfig
+from tdn.models import BACKBONES, VARIANTS, list_models
 from tdn.network import Network
 
 DEAD = 9_472
@@ -51,7 +53,10 @@ def test_baselines_are_resnets_with_biases(name, resnet):
     assert sum(p.numel() for p in model.parameters()) == resnet + biases
 
 
-@pytest.mark.parametrize("name", list_models())
+VARIED = [f"{variant}_{backbone}" for variant in VARIANTS for backbone in ("resnet10", "resnet50")]
+
+
+@pytest.mark.parametrize("name", [*VARIED, *(n for n in list_models() if n.startswith("tdn_"))])
 def test_every_name_makes_a_network_that_learns(name):
     model = create_model(name, num_classes=3, num_segments=2, width=4)
     assert isinstance(model, Network)
@@ -65,7 +70,8 @@ def test_every_name_makes_a_network_that_learns(name):
 
 def test_names():
     names = list_models()
-    assert len(set(names)) == len(names)
+    assert len(set(names)) == len(names) == len(VARIANTS) * len(BACKBONES)
+    assert len(set(VARIANTS.values())) == len(VARIANTS) == 8
     assert {"tdn_resnet50", "tdn_resnet101", "tsn_resnet50", "tdn_resnet10"} <= set(names)
 
 
@@ -87,6 +93,39 @@ def test_an_unknown_name_is_answered_with_a_near_one(given, near):
         create_model(given, num_classes=2)
     assert given in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "temporal", "key"),
+    [
+        ("tdn_resnet10", {"stages": ()}, "stages"),
+        ("tdn_resnet10", {"stages": (2, 5)}, "stages"),
+        ("tsn_resnet10", {"stages": (2, 3)}, "stages"),
+        ("stdm_resnet10", {"branches": "none"}, "branches"),
+        ("tconv_resnet10", {"directions": "next"}, "directions"),
+        ("ltdm_resnet10", {"fusions": "first"}, "fusions"),
+        ("ltdm-tconv_resnet10", {"fusion_weights": (1.0, 1.0)}, "fusion_weights"),
+    ],
+)
+def test_details_that_a_network_has_no_place_for_are_refused_by_key(name, temporal, key):
+    with pytest.raises(UserError, match=rf"model\.temporal\.{key}") as refusal:
+        create_model(name, num_classes=2, temporal=TemporalConfig(**temporal))
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_the_rule_for_other_than_8_segments_is_told_once(caplog):
+    def made(name="tdn_resnet10", segments=7, weights=None):
+        caplog.clear()
+        details = TemporalConfig(fusion_weights=weights)
+        with torch.device("meta"):
+            model = create_model(name, num_classes=2, num_segments=segments, temporal=details)
+        return model.fusion_weights, [record.levelname for record in caplog.records]
+
+    assert made(segments=8) == ((0.5, 0.5), [])
+    assert made(weights=(0.6, 0.4)) == ((0.6, 0.4), [])
+    assert made("ltdm_resnet10")[1] == []
+    assert made() == ((0.75, 0.25), ["WARNING"])
+    assert made() == ((0.75, 0.25), [])
 
 
 @pytest.mark.parametrize("given", ["", "x", "tdn", "tdn_", "resnet50", "tdn_resnet50_", "TDN"])
@@ -116,5 +155,7 @@ def test_numbers_out_of_range_are_refused_by_key(settings):
 
 def test_the_package_offers_it():
     assert tdn.create_model is create_model
-    keywords = set(inspect.signature(create_model).parameters) - {"name"}
-    assert keywords == {"num_segments", "num_classes", "dropout", "width"}
+    assert tdn.list_models is list_models
+    parameters = set(inspect.signature(create_model).parameters)
+    keys = {field.name for field in dataclasses.fields(ModelConfig)}
+    assert parameters == keys - {"pretrained", "new_head"}

@@ -252,3 +252,22 @@ def test_the_smallest_frames_work():
         assert network(uint8_clips(height=33, width=33)).isfinite().all()
     none = Ideas(short_term=False, long_term=False, temporal_conv=False)
     assert small(ideas=none).eval()(uint8_clips(height=8, width=8)).isfinite().all()
+
+
+def test_partial_bn_trains_the_first_batch_norm_only():
+    network, clips = small(dropout=0.5), uint8_clips()
+    network.freeze_batch_norms()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.eval()
+    network.train()
+    assert network.dropout.training
+    network(clips).sum().backward()
+    norms = {n: m for n, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert [name for name, norm in norms.items() if norm.training] == ["stem.norm"]
+    changed = {name for name, v in network.state_dict().items() if not v.equal(before[name])}
+    assert changed == {
+        f"stem.norm.{n}" for n in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    for name, parameter in network.named_parameters():
+        frozen = name.rpartition(".")[0] in norms and not name.startswith("stem.norm.")
+        assert (parameter.grad is None) == frozen, name

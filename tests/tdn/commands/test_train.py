@@ -71,12 +71,14 @@ def test_the_checkpoint_is_evaluated_as_it_was_validated(folder, tmp_path):
 
 
 def test_fine_tuning_takes_all_but_the_classifier(folder, tmp_path, capsys):
-    status = tdn(
+    words = [
         "train", "--config", folder / "config.yaml", "--output", tmp_path,
         "--model.pretrained", folder / "run" / "checkpoints" / "best.pt",
         "--model.num_classes", "7", "--training.epochs", "1", "--training.validate_every", "5",
-    )  # fmt: skip
-    assert status == 0
+    ]  # fmt: skip
+    assert tdn(*words) == 2  # only when asked for
+    assert "model.new_head" in capsys.readouterr().err
+    assert tdn(*words, "--model.new_head", "true") == 0
     assert "classifier.weight" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tdn.config import TemporalConfig
 from tdn.config_loading import absolute_paths, load_config
 from tdn.errors import UserError
 from tdn.training import clock
@@ -305,6 +306,7 @@ def test_resume_from_a_path_goes_on_in_another_folder(tmp_path, tiny):
         ({"model__num_classes": 7}, "model.num_classes"),
         ({"model__width": 24}, "model.width"),
         ({"model__name": "tiny"}, "model.name"),
+        ({"model__temporal": TemporalConfig(directions="next")}, "model.temporal"),
         ({"optimizer__name": "adamw"}, "optimizer.name"),
         ({"data__batch_size": 4}, "data.batch_size"),
         ({"data__train_list": "60"}, "data.train_list"),
@@ -342,6 +344,7 @@ def test_a_pretrained_checkpoint_of_other_classes_gets_a_new_classifier(tmp_path
     run(
         tmp_path / "second",
         model__pretrained=str(first.last),
+        model__new_head=True,
         model__num_classes=9,
         optimizer__lr=1e-12,
         schedule__min_lr=0,
