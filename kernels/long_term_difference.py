@@ -60,7 +60,7 @@ class _LongTermDifference(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        to_next, to_previous = grad.chunk(2)
+        to_next, to_previous = grad.unflatten(0, (2, -1))
         df, dg = torch.zeros_like(to_next), torch.zeros_like(to_next)
         to_next, to_previous, f, g = (
             v.unflatten(0, (-1, ctx.num_segments)) for v in (to_next, to_previous, df, dg)

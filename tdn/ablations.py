@@ -64,7 +64,7 @@ class PartialLongTermTDM(LongTermTDM):
         both = long_term_difference(f, self.smooth(f), self.num_segments)
         if self.direction == "both":
             return both
-        to_next, to_previous = both.chunk(2)
+        to_next, to_previous = both.unflatten(0, (2, -1))
         return to_next if self.direction == "next" else to_previous
 
 

@@ -21,7 +21,7 @@ from typing import NoReturn
 import tdn
 from tdn.errors import UserError
 
-COMMANDS = ("train", "evaluate", "index", "demo-data", "demo")
+COMMANDS = ("train", "evaluate", "summary", "index", "demo-data", "demo")
 
 _DESCRIPTION = """\
 Temporal Difference Networks: train and test action recognition on your videos.

@@ -36,7 +36,7 @@ class DirectionalBatchNorm2d(nn.BatchNorm2d):
         Returns:
             The two directions, each (M, C, H, W).
         """
-        first, second = x.chunk(2)
+        first, second = x.unflatten(0, (2, -1))  # chunk would need the number of images
         return super().forward(first), super().forward(second)
 
 

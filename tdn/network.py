@@ -184,7 +184,7 @@ class Network(nn.Module):
     def _input_type(self, clips: Tensor) -> torch.dtype:
         """The type the first convs compute in: autocast's, or that of the weights."""
         device = clips.device.type
-        if torch.is_autocast_enabled(device):
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             return torch.get_autocast_dtype(device)
         return self.stem.conv.weight.dtype
 

@@ -12,6 +12,7 @@ from torch import nn
 
 import tdn
 from tdn.config import Config, ModelConfig
+from tdn.network import Network
 from tdn.training.distributed import Processes
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
@@ -119,7 +120,7 @@ def check_same_data(processes: Processes, **loaders: Loader) -> None:
             )
 
 
-def create_network(settings: ModelConfig) -> nn.Module:
+def create_network(settings: ModelConfig) -> Network:
     """The configured network with random weights."""
     return tdn.create_model(
         settings.name,
