@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tdn.config import TemporalConfig
 from tdn.errors import UserError
@@ -160,7 +161,9 @@ class Network(nn.Module):
 
     def segment_logits(self, clips: Tensor) -> Tensor:
         """Class scores of every segment of clips (see ``forward``): (N, T, num_classes)."""
-        pooled = self.features(clips).mean(dim=(2, 3))
+        maps = self.features(clips)
+        # The mean's gradient would be contiguous; that of a pool lies in memory as the maps do.
+        pooled = F.avg_pool2d(maps, maps.shape[2:]).flatten(1)
         logits = self.classifier(self.dropout(pooled))
         return logits.view(-1, self.num_segments, self.num_classes)
 

@@ -177,10 +177,11 @@ def table(summary: Summary, depth: int) -> str:
             f"{cost.bytes_moved / 1e6:9,.1f} MB"
             for name, cost in group.items()
         ] + [""]
-    total = summary.total.parameters
-    if summary.dead_in_released is not None:
+    dead = summary.dead_in_released
+    if dead is not None:
+        theirs = summary.total.parameters + dead
         lines.append(
-            f"A checkpoint of the released code has {total + summary.dead_in_released:,} parameters:"
-            f"\n{summary.dead_in_released:,} more, of a conv that no forward pass uses (conv1_temp)."
+            f"A checkpoint of the released code has {theirs:,} parameters, {dead:,} more:\n"
+            "those of a conv that no forward pass uses (conv1_temp)."
         )
     return "\n".join(lines).rstrip()
