@@ -1,0 +1,198 @@
+"""The network against the literal one, under its keys: every published form, evaluated and trained.
+
+``test_parity`` compares one full-size network with measurements of the released code; here the
+second opinion is ``literal_tdn``, so that depth, segments, classes, input size and batch norm can
+vary. Networks are narrow; their depth is the real one.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tdn import create_model, load_checkpoint
+from tdn.checkpoint import export_upstream
+from tdn.upstream_keys import upstream_key
+from tests.tdn import upstream_recipe as recipe
+from tests.tdn.literal_tdn import LiteralTDN
+
+DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+WIDTH = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    backbone: str
+    segments: int
+    classes: int
+    size: int
+    dropout: float = 0.5
+    prefix: str = "module."
+
+    def released_state(self):
+        """A checkpoint by the recipe under the released code's keys."""
+        literal = self.literal()
+        state = {}
+        for key, value in literal.state_dict().items():
+            if self.dropout == 0:
+                key = key.replace("new_fc.", "base_model.fc.")
+            state[self.prefix + key] = recipe.filled(key, tuple(value.shape))
+        return state
+
+    def literal(self):
+        return LiteralTDN(DEPTHS[self.backbone], True, WIDTH, self.segments, self.classes)
+
+    def networks(self, path):
+        """Ours and the literal one with the checkpoint's weights, and the checkpoint."""
+        state = self.released_state()
+        torch.save({"state_dict": state, "arch": self.backbone}, path)
+        ours = create_model(
+            f"tdn_{self.backbone}",
+            num_segments=self.segments,
+            num_classes=self.classes,
+            dropout=self.dropout,
+            width=WIDTH,
+        )
+        load_checkpoint(ours, path)
+        literal = self.literal()
+        literal.load_state_dict(
+            {
+                key.removeprefix(self.prefix).replace("base_model.fc.", "new_fc."): value
+                for key, value in state.items()
+            }
+        )
+        return ours, literal, state
+
+
+CASES = {
+    "R50 T8 174": Case("resnet50", 8, 174, 112),
+    "R50 T16 174": Case("resnet50", 16, 174, 64),
+    "R50 T8 400": Case("resnet50", 8, 400, 48, prefix=""),
+    "R50 T16 101": Case("resnet50", 16, 101, 48, dropout=0.0),
+    "R50 T8 51": Case("resnet50", 8, 51, 48, dropout=0.0, prefix=""),
+    "R101 T8 174": Case("resnet101", 8, 174, 64),
+    "R101 T16 400": Case("resnet101", 16, 400, 48, prefix=""),
+    "R50 T8 224": Case("resnet50", 8, 5, 224),
+    "R50 T8 256": Case("resnet50", 8, 5, 256),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_evaluation_and_round_trip(case, tmp_path):
+    ours, literal, state = case.networks(tmp_path / "released.pth")
+    clips = recipe.clips(1, 1, case.segments, case.size)
+    with torch.no_grad():
+        for precision, bound in ((torch.float32, 3e-5), (torch.float64, 1e-11)):
+            found = ours.to(precision).eval()(clips.to(precision))
+            expected = literal.to(precision).eval()(clips.to(precision).flatten(1, 3))
+            assert (found - expected).abs().max() < bound * expected.abs().max()
+    exported = export_upstream(ours.float())
+    assert set(exported) == {f"module.{key.removeprefix('module.')}" for key in state}
+    for key, value in state.items():
+        if "conv1_temp" not in key:
+            assert exported[f"module.{key.removeprefix('module.')}"].equal(value), key
+
+
+def freeze_literal(literal):
+    """Partial BN as the recipes of the field have it."""
+    norms = [module for module in literal.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms[1:]:
+        norm.eval()
+        norm.requires_grad_(False)
+
+
+@dataclass
+class Step:
+    """What a network has after an SGD step, by the released code's keys."""
+
+    loss: torch.Tensor
+    gradients: dict[str, torch.Tensor]
+    state: dict[str, torch.Tensor]
+
+
+def train_a_step(model, clips, labels, key_of):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    loss = F.cross_entropy(model(clips), labels)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 20)
+    gradients = {key_of(n): p.grad for n, p in model.named_parameters() if p.grad is not None}
+    optimizer.step()
+    state = {key_of(name): value for name, value in model.state_dict().items()}
+    return Step(loss.detach(), gradients, state)
+
+
+TRAINING = {
+    "R50 T8": Case("resnet50", 8, 174, 64, dropout=0.0),
+    "R50 T16": Case("resnet50", 16, 101, 48, dropout=0.0),
+    "R101 T4": Case("resnet101", 4, 51, 48, dropout=0.0),
+}
+
+
+@pytest.fixture(scope="module", params=TRAINING)
+def trained(request, tmp_path_factory):
+    """One step of both networks by precision and partial BN."""
+    case = TRAINING[request.param]
+    ours, literal, _ = case.networks(tmp_path_factory.mktemp("training") / "released.pth")
+    clips, labels = recipe.clips(1, 2, case.segments, case.size), torch.tensor([3, 11])
+    steps = {}
+    for precision in (torch.float32, torch.float64):
+        for partial in (False, True):
+            model, twin = copy.deepcopy(ours).to(precision), copy.deepcopy(literal).to(precision)
+            if partial:
+                model.freeze_batch_norms()
+                freeze_literal(twin)
+            x = clips.to(precision)
+            steps[precision, partial] = (
+                train_a_step(model, x, labels, upstream_key),
+                train_a_step(
+                    twin,
+                    x.flatten(1, 3),
+                    labels,
+                    lambda name: name.replace("base_model.fc", "new_fc"),
+                ),
+            )
+    return steps
+
+
+@pytest.mark.parametrize("partial", [False, True], ids=["whole BN", "partial BN"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64], ids=str)
+def test_a_training_step(trained, precision, partial):
+    found, expected = trained[precision, partial]
+    close = 1e-8 if precision == torch.float64 else 5e-3
+    assert abs(found.loss - expected.loss) < close * expected.loss
+    assert set(found.gradients) == set(expected.gradients)
+    # A bias before a batch norm has a gradient of rounding errors: hence the floor.
+    floor = 1e-4 * max(gradient.norm().item() for gradient in expected.gradients.values())
+    for key, gradient in expected.gradients.items():
+        assert relative(found.gradients[key], gradient, floor) < close, key
+    for key, value in found.state.items():
+        if key.endswith("num_batches_tracked"):
+            assert value == expected.state[key], key
+        else:
+            assert relative(value, expected.state[key]) < close / 10, key
+
+
+def relative(found, expected, floor=1e-6):
+    """Norm of the difference over the norm, or over ``floor`` if that is more."""
+    return ((found - expected).norm() / expected.norm().clamp(min=floor)).item()
+
+
+def test_shared_batch_norms_count_two(trained):
+    counts = {False: {}, True: {}}
+    for (precision, partial), (found, _) in trained.items():
+        if precision == torch.float64:
+            counts[partial] = {
+                key: value.item()
+                for key, value in found.state.items()
+                if key.endswith("num_batches_tracked")
+            }
+    shared = ("mse.bn3.", "mse.bn3_smallscale2.", "mse.bn3_smallscale4.")
+    for key, count in counts[False].items():
+        assert count == (2 if any(name in key for name in shared) else 1), key
+    for key, count in counts[True].items():
+        assert count == (1 if key.startswith("base_model.bn1.") else 0), key
