@@ -6,9 +6,10 @@ import difflib
 import functools
 import logging
 
+from tdn.clip_classifier import Ideas, published_fusion_weights
 from tdn.config import TemporalConfig
 from tdn.errors import UserError
-from tdn.network import Backbone, Ideas, Network, published_fusion_weights
+from tdn.network import Backbone, Network
 from tdn.resnet import BasicBlock, Bottleneck
 
 VARIANTS = {

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tdn.clip_classifier import ClipClassifier
 from tdn.config import TemporalConfig
 from tdn.kernels.short_term_stem import FRAMES
 from tdn.long_term import LongTermTDM
-from tdn.network import Network
 from tdn.short_term import ShortTermTDM
 from tdn.temporal_conv import TemporalConv
 
@@ -69,7 +69,7 @@ class Summary:
         return self.modules[""]
 
 
-def summarise(network: Network, height: int, width: int) -> Summary:
+def summarise(network: ClipClassifier, height: int, width: int) -> Summary:
     """Count what a forward pass of one uint8 clip costs in evaluation mode.
 
     Args:
@@ -110,7 +110,7 @@ def _below(name: str, names: Iterable[str]) -> Iterator[str]:
 class _Counter(TorchDispatchMode):
     """Books every operation of a forward pass on the innermost module that is running."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: ClipClassifier) -> None:
         super().__init__()
         self.network = network
         self.running: list[str] = []

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from tdn import UserError, create_model
 from tdn.checkpoint import export_upstream
+from tdn.clip_classifier import Ideas
 from tdn.kernels.short_term_stem import MEAN, STD
-from tdn.network import Backbone, Ideas, Network
+from tdn.network import Backbone, Network
 from tdn.resnet import BasicBlock, Bottleneck
 from tdn.upstream_keys import upstream_key
 from tests.tdn.literal_tdn import LiteralTDN

@@ -163,11 +163,11 @@ def trained(request, tmp_path_factory):
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64], ids=str)
 def test_a_training_step(trained, precision, partial):
     found, expected = trained[precision, partial]
-    close = 1e-8 if precision == torch.float64 else 5e-3
+    close = 1e-8 if precision == torch.float64 else 1e-2
     assert abs(found.loss - expected.loss) < close * expected.loss
     assert set(found.gradients) == set(expected.gradients)
     # A bias before a batch norm has a gradient of rounding errors: hence the floor.
-    floor = 1e-4 * max(gradient.norm().item() for gradient in expected.gradients.values())
+    floor = 1e-3 * max(gradient.norm().item() for gradient in expected.gradients.values())
     for key, gradient in expected.gradients.items():
         assert relative(found.gradients[key], gradient, floor) < close, key
     for key, value in found.state.items():
