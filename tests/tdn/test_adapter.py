@@ -199,6 +199,8 @@ def test_s_tdm_starts_as_stem_and_stage_1_on_the_mean_colour(style):
         expected = model.stem(grey.expand(-1, 3, -1, -1))
         torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(second, model.stage1(first))
+    weight = next(m.weight for m in model.short_term.modules() if isinstance(m, nn.Conv2d))
+    assert all(weight[:, channel].equal(weight[:, 0]) for channel in range(12))
     own = {id(parameter) for parameter in model.stem.parameters()}
     assert not own & {id(parameter) for parameter in model.short_term.parameters()}
 
