@@ -49,6 +49,7 @@ def write_video(
     size: tuple[int, int] = (96, 128),
     audio: bool = False,
     options: dict[str, str] | None = None,
+    title: str = "",
 ) -> Path:
     """Encode numbered frames (or the given ones) at 12 frames per second.
 
@@ -59,12 +60,15 @@ def write_video(
         size: Height and width of numbered frames.
         audio: Whether to add a sound track.
         options: The encoder's options.
+        title: For the container's metadata.
     """
     path = path if path.suffix else path.with_suffix(SUFFIXES[codec])
     pictures = frames
     if isinstance(frames, int):
         pictures = [numbered_frame(number, *size) for number in range(frames)]
     with av.open(str(path), "w") as container:
+        if title:
+            container.metadata["title"] = title
         stream = container.add_stream(ENCODERS[codec], rate=12)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"

@@ -99,6 +99,8 @@ def test_who_decodes_what():
     clip = Clip(0, "a", 0, 9, 64, 64, 0, "h264", "yuv420p", 1)
     assert not decoded_by_dali(clip, gpu=False)
     assert decoded_by_dali(clip, gpu=True)
+    assert not decoded_by_dali(clip._replace(codec="vp9"), gpu=True)  # NVDEC: from 128 pixels
+    assert decoded_by_dali(clip._replace(codec="vp9", width=176, height=128), gpu=True)
     assert decoded_by_dali(clip._replace(codec="vp9"), gpu=False)
     assert not decoded_by_dali(clip._replace(rotation=90), gpu=True)
     assert not decoded_by_dali(clip._replace(codec="vp9", pixel_format="yuv444p"), gpu=False)

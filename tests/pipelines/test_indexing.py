@@ -6,9 +6,11 @@ import pyarrow.feather
 import pytest
 
 from tdn.errors import UserError
+from tdn.pipelines import indexing
 from tdn.pipelines.indexing import index_list
 from tdn.pipelines.manifest import Manifest, is_manifest
 from tdn.pipelines.manifest_cache import cache_path, manifest_of
+from tdn.pipelines.probe import Probe
 from tests.videos import write_list, write_video
 
 
@@ -141,3 +143,40 @@ def test_relative_and_absolute_lists_mean_the_same(listed, monkeypatch):
     monkeypatch.chdir(listed.parent)
     relative = index_list("list.txt", "other.arrow", progress=False).manifest
     assert relative.clip(0).path == absolute
+
+
+def test_a_problem_that_may_pass_is_looked_at_again(listed, monkeypatch):
+    def crashing(paths, workers, done):
+        return [Probe(problem="crashes the decoder") for _ in paths]
+
+    monkeypatch.setattr(indexing, "probe_videos", crashing)
+    assert index(listed).manifest.usable.tolist() == []
+    monkeypatch.undo()
+    assert index(listed).manifest.usable.tolist() == [0, 2]
+
+
+def test_another_root_can_be_given_for_a_manifest(listed, tmp_path):
+    file = index(listed).manifest.file
+    assert manifest_of(file, tmp_path / "copy").clip(0).path == str(tmp_path / "copy" / "a.webm")
+
+
+def test_a_cache_that_cannot_be_written_is_named(listed, monkeypatch):
+    monkeypatch.setenv("TDN_CACHE", "/dev/null/cache")
+    with pytest.raises(UserError, match="TDN_CACHE"):
+        manifest_of(listed, progress=False)
+
+
+def test_names_too_long_for_a_file_are_refused_or_shortened(listed):
+    with pytest.raises(UserError, match="too long"):
+        index_list(listed, listed.parent / ("m" * 250), progress=False)
+    long = listed.with_name("l" * 250 + ".txt")
+    long.write_text(listed.read_text())
+    assert manifest_of(long, progress=False).usable.tolist() == [0, 2]
+
+
+def test_the_digest_tells_other_videos_apart(listed):
+    digest = index(listed).manifest.digest()
+    assert index(listed).manifest.digest() == digest
+    rows = [("b.mp4", 0), ("text.webm", 1), ("a.webm", 2), ("missing.webm", 0)]
+    write_list(listed, rows)
+    assert index(listed).manifest.digest() != digest

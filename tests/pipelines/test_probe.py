@@ -78,3 +78,10 @@ def test_mutated_files_never_raise(tmp_path, codec):
         found = probe_video(path)
         assert bool(found.problem) == (found.frames == 0)
         assert "\n" not in found.problem
+
+
+def test_titles_in_other_encodings_do_not_cost_the_video(tmp_path):
+    path = write_video(tmp_path / "clip", 8, codec="mjpeg", title="TITLE-IN-LATIN-1")
+    path.write_bytes(path.read_bytes().replace(b"TITLE-IN-LATIN-1", b"T\xeft\xeb-in-Latin-1!"))
+    found = probe_video(path)
+    assert (found.problem, found.frames) == ("", 8)

@@ -111,3 +111,17 @@ def test_interrupting_is_not_a_traceback(monkeypatch, capsys):
 
     monkeypatch.setattr(index, "run", interrupted)
     assert run("index", "a", "-o", "b", capsys=capsys)[0] == 130
+
+
+def test_a_reader_that_leaves_is_neither_success_nor_a_traceback(tmp_path):
+    script = tmp_path / "talk.py"
+    script.write_text(
+        "from tdn import cli\n"
+        "from tdn.commands import index\n"
+        "index.run = lambda arguments: [print('x' * 99) for _ in range(100_000)] and 0\n"
+        "raise SystemExit(cli.main(['index', 'a', '-o', 'b']))\n"
+    )
+    command = f"'{sys.executable}' '{script}' | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr
