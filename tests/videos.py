@@ -13,6 +13,12 @@ ENCODERS |= {"mpeg4": "mpeg4", "hevc": "libx265"}
 SUFFIXES = {"vp8": ".webm", "vp9": ".webm", "h264": ".mp4", "hevc": ".mp4", "mjpeg": ".avi"}
 SUFFIXES |= {"mpeg4": ".mp4"}
 ROWS, COLUMNS = 2, 4
+OPTIONS = {
+    "vp9": {"cpu-used": "8", "g": "6"},
+    # With frames in flight x265 now and then hands out time stamps that the muxer refuses.
+    "hevc": {"g": "6", "x265-params": "log-level=none:bframes=0:frame-threads=1:pools=none"},
+}
+"""Each encoder's, where a test gives none."""
 
 
 def numbered_frame(number: int, height: int, width: int) -> np.ndarray:
@@ -73,7 +79,7 @@ def write_video(
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.bit_rate = 800_000
-        stream.options = {"cpu-used": "8", "g": "6"} if options is None else options
+        stream.options = OPTIONS.get(codec, OPTIONS["vp9"]) if options is None else options
         sound = (
             container.add_stream("libopus" if codec in ("vp8", "vp9") else "aac", rate=48000)
             if audio
