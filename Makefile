@@ -11,6 +11,7 @@ DEMO_SEED ?= 1
 help:
 	@echo "make demo   install, make video data, train TDN and a frame-only network, compare them"
 	@echo "make test   install, check style and types, run the tests"
+	@echo "make lint   check style and types only"
 	@echo "make clean  remove .venv, runs and caches"
 
 demo: $(VENV)/installed

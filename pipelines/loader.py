@@ -171,6 +171,8 @@ def create_loader(
         UserError: The list, a label in it, or all its videos are unusable, or there are too few for
             one batch.
     """
+    if split not in ("train", "validation"):
+        raise UserError(f"split: there is no '{split}'; choose train or validation")
     config = resolve_config(config)
     key = f"{split}_list"
     list_path = getattr(config.data, key)

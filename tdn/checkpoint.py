@@ -148,7 +148,7 @@ def _read(path: Path) -> Any:
     except PermissionError as error:
         raise UserError(f"{path}: not readable; change its permissions") from error
     except pickle.UnpicklingError as error:
-        if "global" not in str(error).lower():
+        if "global" not in str(error).lower() or not _is_pickle(path):
             raise UserError(_unreadable(path)) from error
         raise UserError(
             f"{path}: holds Python objects besides tensors, which could run code; "
@@ -156,6 +156,12 @@ def _read(path: Path) -> Any:
         ) from error
     except Exception as error:  # whatever the readers of three formats make of foreign bytes
         raise UserError(_unreadable(path)) from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as ``torch.save`` writes it; text can look like pickled code."""
+    with path.open("rb") as file:
+        return file.read(2).startswith((b"\x80", b"PK"))
 
 
 def _unreadable(path: Path) -> str:

@@ -26,7 +26,8 @@ COMMANDS = ("train", "evaluate", "summary", "index", "demo-data", "demo")
 _DESCRIPTION = """\
 Temporal Difference Networks: train and test action recognition on your videos.
 
-  tdn train --config configs/demo.yaml --data.train_list train.txt --output runs/mine
+  tdn train --config my.yaml --output runs/mine \\
+      --data.train_list train.txt --data.validation_list validation.txt
   tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
 """
 

@@ -149,6 +149,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file; check --config") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give a configuration file in it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a configuration file: {error}") from None
     except RecursionError:
@@ -220,6 +222,8 @@ def _one_line(message: str) -> str:
     wanted = re.search(r"Expected an? (.*?)\. Got value", message)
     if key and given:
         kinds = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
+        kinds |= {"<class 'dict'>": "a map such as '{86: 87, 87: 86}'"}
+        kinds |= {"<class 'list'>": "a list such as '[30, 45]'"}
         kinds |= {"<class 'bool'>": "true or false", "<class 'str'>": "text (quote a number)"}
         if wanted is None:
             need = "a value of the type that 'tdn train --help' shows"

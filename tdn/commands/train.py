@@ -4,8 +4,11 @@ The run folder (--output) gets config.yaml, log.jsonl, TensorBoard curves and, i
 last.pt and best.pt. Started again, the same command goes on from last.pt; --training.resume none
 starts over. SIGTERM, SIGUSR2 and Ctrl-C end it with a checkpoint after the current step.
 
-  tdn train --config configs/demo.yaml --output runs/mine
-  torchrun --nproc-per-node gpu -m tdn train --config configs/demo.yaml
+  tdn train --config my.yaml --output runs/mine \\
+      --data.train_list train.txt --data.validation_list validation.txt
+  torchrun --nproc-per-node gpu -m tdn train --config my.yaml --output runs/mine
+
+(without a GPU: a number of processes, such as 2, in place of gpu.)
 
 data.batch_size is per process: on another number of GPUs keep optimizer.lr in proportion to
 batch_size x processes. Exit status: 0 all epochs are done, 75 stopped on request (run it again).

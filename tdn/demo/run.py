@@ -68,6 +68,9 @@ def run_demo(
     Returns:
         What ``<output>/summary.json`` holds.
     """
+    sheet, summary_file = output / "predictions.png", output / "summary.json"
+    for former in (sheet, summary_file):  # an interrupted run must not show another one's results
+        former.unlink(missing_ok=True)
     seconds = Stopwatch()
     config = load_config(config_path)
     with seconds.time("data"):
@@ -88,7 +91,6 @@ def run_demo(
         with seconds.time(f"evaluate_{network}"):
             results[network] = _evaluate(run, data)
     with seconds.time("picture"):
-        sheet = output / "predictions.png"
         _draw(results, load_config(output / "tdn" / "config.yaml"), data, sheet)
     summary = {
         **{network: results[network].metrics for network in NETWORKS},
@@ -96,7 +98,7 @@ def run_demo(
         "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
         "seed": seed,
     }
-    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    summary_file.write_text(json.dumps(summary, indent=2) + "\n")
     _print_table(summary)
     _print_places(output, sheet, data)
     return summary

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 
 from tdn.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -48,4 +51,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         name = ("bf16" if has_bf16 else "fp16") if on_gpu else "fp32"
     if name == "bf16" and not has_bf16:
         raise UserError("training.precision: this GPU does not compute in bf16; use fp16 or auto")
+    if name == "fp16" and not on_gpu:
+        _log.warning(
+            "training.precision: fp16 is emulated on a CPU, and very slow; use fp32 or auto"
+        )
     return Precision(name, device.type)
