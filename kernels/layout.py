@@ -14,3 +14,22 @@ def memory_format(x: Tensor) -> torch.memory_format:
     if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
         return torch.channels_last
     return torch.contiguous_format
+
+
+def strides(x: Tensor) -> tuple[int, int]:
+    """Elements from a channel to the next, and from a pixel to the next, of x (N, C, H, W).
+
+    x is dense and lies as ``memory_format`` says; from an image to the next it is C*H*W elements.
+    """
+    _, channels, height, width = x.shape
+    if memory_format(x) == torch.channels_last:
+        return 1, channels
+    return height * width, 1
+
+
+def as_laid(x: Tensor, model: Tensor) -> Tensor:
+    """x (N, C, H, W), copied if it does not lie densely in the layout of ``model``.
+
+    Gradients come as they like: that of a sum, for example, without any memory of its own.
+    """
+    return x.contiguous(memory_format=memory_format(model))

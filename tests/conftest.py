@@ -8,7 +8,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import torch
 from hypothesis import settings
+
+# Set before a kernel is imported: without a GPU, Triton's interpreter runs them.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # Two test processes share two cores with whatever else runs: examples may take their time.
 settings.register_profile("shared machine", deadline=None)
