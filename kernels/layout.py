@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
+
+from tdn.kernels.backend import block
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
@@ -33,3 +37,32 @@ def as_laid(x: Tensor, model: Tensor) -> Tensor:
     Gradients come as they like: that of a sum, for example, without any memory of its own.
     """
     return x.contiguous(memory_format=memory_format(model))
+
+
+def tiles(x: Tensor, along: int, across: int) -> tuple[int, int]:
+    """Pixels and channels of a tile of x (N, C, H, W): at most ``along`` what lies side by side.
+
+    Tensor cores take 16 of each at least.
+    """
+    _, channels, height, width = x.shape
+    tile_p, tile_c = (across, along) if memory_format(x) == torch.channels_last else (along, across)
+    return max(16, block(height * width, tile_p)), max(16, block(channels, tile_c))
+
+
+@triton.jit
+def offsets(pixel, channel, pixels, CHANNELS: tl.constexpr, LAST: tl.constexpr):
+    """Where pixels (P,) and channels (C,) of an image lie in memory: (P, C).
+
+    The number of channels is a constant, as only then the compiler sees how much of a row of
+    channels is there to be loaded at once.
+
+    Args:
+        pixel: numbers of pixels.
+        channel: numbers of channels.
+        pixels: H*W.
+        CHANNELS: of the image.
+        LAST: whether channels lie next to each other in memory, or pixels do.
+    """
+    if LAST:
+        return pixel[:, None] * CHANNELS + channel[None, :]
+    return pixel[:, None] + channel[None, :] * pixels

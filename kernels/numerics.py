@@ -1,11 +1,13 @@
-"""Arithmetic that several kernels need, as Triton functions."""
+"""Arithmetic that several kernels need."""
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from tdn.kernels.backend import INTERPRETING
+from tdn.kernels.backend import INTERPRETING, block, cdiv, launch
 
 _INTERPRETING: tl.constexpr = tl.constexpr(INTERPRETING)
 
@@ -22,3 +24,63 @@ def rounded(x, dtype: tl.constexpr):
         nearest = (bits & 0xFFFF0000).to(tl.float32, bitcast=True)
         x = tl.where(x == x, nearest, x)
     return x.to(dtype)
+
+
+@triton.jit
+def gates(u_next, u_previous):
+    """Sigmoids of two maps, and their slopes.
+
+    One division serves both, as divisions and exponentials are what the pass waits for:
+    with a = exp(-u+), b = exp(-u-) and r = 1 / ((1 + a) (1 + b)),
+
+        q+ = (1 + b) r,  q- = (1 + a) r,  q (1 - q) = a q^2
+
+    Below -40 both q and its slope are 0 to float32's last bit beside 1/2, but a product of
+    exponentials would overflow; NaN stays NaN.
+
+    Returns:
+        q+, q-, q+ (1 - q+) and q- (1 - q-).
+    """
+    a = tl.exp(-tl.where(u_next < -40, -40.0, u_next))
+    b = tl.exp(-tl.where(u_previous < -40, -40.0, u_previous))
+    r = 1 / ((1 + a) * (1 + b))
+    q_next = (1 + b) * r
+    q_previous = (1 + a) * r
+    return q_next, q_previous, a * q_next * q_next, b * q_previous * q_previous
+
+
+def precision(x: Tensor) -> str:
+    """Of products in tensor cores: that of the type of x; tf32 holds the 10 bits of float16."""
+    return "tf32x3" if x.dtype == torch.float32 else "tf32"
+
+
+def column_sums(rows: Tensor) -> Tensor:
+    """Sum of float32 (S, ...) over S, in the same order in every run: float32 (...)."""
+    out = torch.empty(rows.shape[1:], dtype=torch.float32, device=rows.device)
+    columns = out.numel()
+    tile_s = block(len(rows), 64)
+    tile = block(columns, 32)
+    launch(
+        _column_sums_kernel,
+        (cdiv(columns, tile),),
+        *(rows, out, len(rows), columns),
+        STEPS=block(cdiv(len(rows), tile_s), 1 << 20),
+        TILE_S=tile_s,
+        TILE=tile,
+    )
+    return out
+
+
+@triton.jit
+def _column_sums_kernel(
+    rows, out, count, columns, STEPS: tl.constexpr, TILE_S: tl.constexpr, TILE: tl.constexpr
+):
+    """A block of columns, all rows."""
+    column = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    total = tl.zeros((TILE_S, TILE), tl.float32)
+    for step in range(STEPS):
+        row = step * TILE_S + tl.arange(0, TILE_S)
+        inside = (row < count)[:, None] & (column < columns)[None, :]
+        at = row.to(tl.int64)[:, None] * columns + column[None, :]
+        total += tl.load(rows + at, mask=inside, other=0)
+    tl.store(out + column, tl.sum(total, axis=0), mask=column < columns)
