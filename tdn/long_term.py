@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdn.kernels.backend import uses_triton
 from tdn.kernels.excitation import excitation
 from tdn.kernels.long_term_difference import long_term_difference
+from tdn.temporal_conv import TemporalConv
 
 REDUCTION = 16
 """Channels of the features over channels inside the module."""
@@ -62,11 +64,32 @@ class LongTermTDM(nn.Module):
         self.full_conv = nn.Conv2d(inner, inner, 3, padding=1, bias=False)
         self.full_norm = DirectionalBatchNorm2d(inner)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Excite features (N*T, C, H, W), H and W at least 2."""
+    def forward(self, x: Tensor, then: nn.Module | None = None) -> Tensor:
+        """Excite features (N*T, C, H, W), H and W at least 2.
+
+        Args:
+            x: features.
+            then: the temporal conv behind; given here, it shares the kernels' passes over memory.
+        """
+        mix = then.weight if isinstance(then, TemporalConv) else None
+        if uses_triton(x):
+            from tdn.long_term_kernels import long_term_by_kernels
+
+            return long_term_by_kernels(self, x, mix)
         f = self.reduce_norm(self.reduce(x))
         d = long_term_difference(f, self.smooth(f), self.num_segments)
         half = torch.cat(self.half_norm(self.half_conv(F.avg_pool2d(d, 2))))
         full = torch.cat(self.full_norm(self.full_conv(d)))
         s = (d + F.interpolate(half, size=d.shape[2:], mode="nearest") + full) / 3
-        return excitation(x, *self.expand_norm(self.expand(s)))
+        excited = excitation(x, *self.expand_norm(self.expand(s)))
+        return excited if then is None else then(excited)
+
+
+def mix_over_time(long_term: nn.Module, temporal_conv: nn.Module, x: Tensor) -> Tensor:
+    """What a block carries, applied to features (N*T, C, H, W): L-TDM, then the temporal conv.
+
+    Either may be ``nn.Identity``.
+    """
+    if isinstance(long_term, LongTermTDM):
+        return long_term(x, temporal_conv)
+    return temporal_conv(long_term(x))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tdn.ablations import make_long_term_tdm
 from tdn.config import TemporalConfig
+from tdn.long_term import mix_over_time
 from tdn.temporal_conv import TemporalConv
 
 
@@ -83,7 +84,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features (N*T, in_channels, H, W) to (N*T, channels, H/stride, W/stride)."""
         out = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        out = self.temporal_conv(self.long_term(out))
+        out = mix_over_time(self.long_term, self.temporal_conv, out)
         out = self.norm2(self.conv2(out))
         return F.relu(out.add_(self.shortcut(x)), inplace=True)
 
@@ -118,7 +119,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features (N*T, in_channels, H, W) to (N*T, 4 * channels, H/stride, W/stride)."""
         out = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        out = self.temporal_conv(self.long_term(out))
+        out = mix_over_time(self.long_term, self.temporal_conv, out)
         out = F.relu(self.norm2(self.conv2(out)), inplace=True)
         out = self.norm3(self.conv3(out))
         return F.relu(out.add_(self.shortcut(x)), inplace=True)

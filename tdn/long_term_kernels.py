@@ -1,0 +1,131 @@
+"""L-TDM and the temporal conv behind it by Triton kernels (``tdn.long_term`` says what they do).
+
+    x -> reduce conv -> differences -> half and full conv -> sum -> gate, scale, temporal conv
+              \\ statistics      \\________ statistics _/        \\ statistics
+
+The convs are torch's; a box between them is a kernel, and in training one or two more for the
+batch statistics of what it normalises: 9 launches, and 3 to update the running statistics, where
+eager PyTorch makes 52 operations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from tdn.kernels.branch_sum import branch_sum
+from tdn.kernels.gated_mix import expanded_statistics, gated_mix
+from tdn.kernels.long_term_difference_triton import long_term_differences
+from tdn.kernels.moments import moments
+
+if TYPE_CHECKING:
+    from tdn.long_term import LongTermTDM
+
+BRANCHES = 3
+"""The difference and two convs of it, whose mean is expanded."""
+
+
+def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> Tensor:
+    """What a module and a temporal conv make of features, on any device that has kernels.
+
+    Args:
+        module: weights and statistics; in training mode its running statistics move on.
+        x: features (N*T, C, H, W), H and W at least 2.
+        mix: weight of the temporal conv (C, 1, 3), or None without one.
+
+    Returns:
+        (N*T, C, H, W) in the type and layout of x.
+    """
+    update = RunningStatistics()
+    z = module.reduce(x)
+    norm = module.reduce_norm
+    mean, variance = update.statistics(norm, moments([z.detach()], 1)[0] if norm.training else None)
+    d, pooled = long_term_differences(
+        z,
+        mean.view(-1),
+        variance.view(-1),
+        *(norm.weight, norm.bias, norm.eps, module.smooth.weight, module.num_segments),
+        norm.training,
+    )
+    half, full = module.half_conv(pooled), module.full_conv(d)
+    batch = module.full_norm.training
+    maps = moments([half.detach(), full.detach()], 2) if batch else (None, None)
+    half_norm, full_norm, expand_norm = module.half_norm, module.full_norm, module.expand_norm
+    s, s_mean, s_covariance = branch_sum(
+        *(d, half, full),
+        *update.statistics(half_norm, maps[0]),
+        *(half_norm.weight, half_norm.bias, half_norm.eps),
+        *update.statistics(full_norm, maps[1]),
+        *(full_norm.weight, full_norm.bias, full_norm.eps),
+        batch,
+        expand_norm.training,
+    )
+    expand = module.expand.weight
+    expanded = None
+    if expand_norm.training:
+        positions = s.numel() // s.shape[1] // 2
+        expanded = expanded_statistics(
+            s_mean, s_covariance, expand.detach(), positions, 1 / BRANCHES
+        )
+    out = gated_mix(
+        *(x, s),
+        (s_mean, s_covariance) if expand_norm.training else None,
+        update.statistics(expand_norm, expanded),
+        expand,
+        (expand_norm.weight, expand_norm.bias, expand_norm.eps),
+        *(mix, module.num_segments, 1 / BRANCHES),
+    )
+    update()
+    return out
+
+
+class RunningStatistics:
+    """Updates of batch norms, gathered and made at once: a launch or two for all of them."""
+
+    def __init__(self) -> None:
+        self.norms: list[nn.BatchNorm2d] = []
+        self.batches: list[Tensor] = []
+
+    def statistics(self, norm: nn.BatchNorm2d, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and variance for a batch norm to normalise by.
+
+        Args:
+            norm: batch norm.
+            batch: float32 (3, directions, C), mean, variance and unbiased variance of the batch,
+                noted for the update; None normalises by running statistics.
+
+        Returns:
+            Float32, (directions, C) each from a batch, (C,) each else.
+        """
+        if batch is None:
+            return norm.running_mean, norm.running_var  # type: ignore[return-value]
+        self.norms.append(norm)
+        self.batches.append(batch)
+        return batch[0], batch[1]
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Move the running statistics on, one direction after the other."""
+        if not self.norms:
+            return
+        for direction in range(max(batch.shape[1] for batch in self.batches)):
+            running, found = [], []
+            for norm, batch in zip(self.norms, self.batches, strict=True):
+                if direction < batch.shape[1]:
+                    running += [norm.running_mean, norm.running_var]
+                    found += [batch[0, direction], batch[2, direction]]
+            torch._foreach_lerp_(running, found, self.norms[0].momentum)
+        counts = [norm.num_batches_tracked for norm in self.norms]
+        torch._foreach_add_(counts, [batch.shape[1] for batch in self.batches])
+
+
+def has_kernels(module: LongTermTDM) -> bool:
+    """Whether a module is in a state that the kernels know; any that training reaches is.
+
+    Both branches normalise by their batch, or neither; and all batch norms move on alike.
+    """
+    norms = (module.reduce_norm, module.half_norm, module.full_norm, module.expand_norm)
+    alike = len({norm.momentum for norm in norms}) == 1 and norms[0].momentum is not None
+    return alike and module.half_norm.training == module.full_norm.training
