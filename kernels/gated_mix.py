@@ -29,8 +29,9 @@ from torch.nn import functional as F
 from tdn.kernels.backend import block, cdiv, launch
 from tdn.kernels.excitation import excitation
 from tdn.kernels.gated_mix_backward import backward_pass
-from tdn.kernels.layout import as_laid, memory_format, offsets, tiles
-from tdn.kernels.numerics import gates, precision, rounded
+from tdn.kernels.gated_mix_tiles import forward_tiling, inner_tile
+from tdn.kernels.layout import as_laid, memory_format, offsets
+from tdn.kernels.numerics import gates, rounded
 from tdn.kernels.temporal_conv import temporal_conv
 
 
@@ -111,7 +112,7 @@ def expanded_statistics(
     """
     channels, inner = expand.shape[:2]
     out = torch.empty((3, 2, channels), dtype=torch.float32, device=expand.device)
-    tile_r = max(16, block(inner, 2 * inner))
+    tile_r = inner_tile(inner)
     tile_c = max(16, block(channels, 16))
     unbiased = count / max(1, count - 1)
     launch(
@@ -193,27 +194,26 @@ def _gated_mix(
     s = as_laid(s, x)
     out = torch.empty_like(x, memory_format=memory_format(x))
     (images, channels, height, width), inner = x.shape, s.shape[1]
-    tile_r = max(16, block(inner, 2 * inner))
-    tile_p, tile_c = tiles(x, *((64, 32) if tile_r <= 64 else (32, 16)))
-    grid = (cdiv(channels, tile_c), cdiv(height * width, tile_p), images // num_segments)
+    tiling = forward_tiling(x, inner)
+    blocks = cdiv(channels, tiling.channels), cdiv(height * width, tiling.pixels)
     launch(
         _gated_mix_kernel,
-        grid,
+        (*blocks, images // num_segments),
         *(x, s, s if s_mean is None else s_mean, mean, variance, expand.contiguous()),
         *(weight, bias, weight if mix is None else mix.contiguous(), out),
         *(images, height * width, channels if mean.dim() == 2 else 0, eps, scale),
-        num_warps=8,
+        num_warps=tiling.warps,
         num_stages=3,
         SEGMENTS=num_segments,
-        TILE_P=tile_p,
-        TILE_C=tile_c,
-        TILE_R=tile_r,
+        TILE_P=tiling.pixels,
+        TILE_C=tiling.channels,
+        TILE_R=tiling.inner,
         CHANNELS=channels,
         INNER=inner,
         LAST=memory_format(x) == torch.channels_last,
         CENTRED=s_mean is not None,
         MIX=mix is not None,
-        PRECISION=precision(x),
+        PRECISION=tiling.precision,
     )
     return out
 

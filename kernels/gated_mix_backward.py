@@ -31,8 +31,9 @@ from torch import Tensor
 
 from tdn.kernels.backend import block, cdiv, launch
 from tdn.kernels.gated_mix_parameters import parameter_gradients
-from tdn.kernels.layout import as_laid, memory_format, offsets, tiles
-from tdn.kernels.numerics import column_sums, gates, precision, rounded
+from tdn.kernels.gated_mix_tiles import features_tiling, inner_tile, maps_tiling, summed_part
+from tdn.kernels.layout import as_laid, memory_format, offsets
+from tdn.kernels.numerics import column_sums, gates, rounded
 
 PROGRAMS = 528
 """Of the first pass, about: four for each processor of an H100, whatever the batch."""
@@ -61,50 +62,52 @@ def backward_pass(
     """
     grad, s, expand = as_laid(grad, x), as_laid(s, x), expand.contiguous()
     (images, channels, height, width), inner = x.shape, s.shape[1]
-    pixels, tile_r = height * width, max(16, block(inner, 2 * inner))
+    pixels = height * width
     dx = torch.empty_like(x, memory_format=memory_format(x))
     ds = torch.empty_like(s, memory_format=memory_format(s))
     common = (expand, weight, bias, mean, variance, s if s_mean is None else s_mean)
     numbers = (channels if mean.dim() == 2 else 0, eps, scale)
     kinds = {
-        "TILE_R": tile_r,
+        "TILE_R": inner_tile(inner),
         "CHANNELS": channels,
         "INNER": inner,
         "LAST": memory_format(x) == torch.channels_last,
         "CENTRED": s_mean is not None,
-        "PRECISION": precision(x),
     }
 
-    tile_p, tile_c, warps = _features_tiles(x, tile_r)
-    units = images // num_segments * cdiv(pixels, tile_p)
-    columns = cdiv(channels, tile_c)
+    tiling, part = features_tiling(x, inner), summed_part(x, inner)
+    units = images // num_segments * cdiv(pixels, tiling.pixels)
+    columns = cdiv(channels, tiling.channels)
     steps = block(cdiv(units * columns, PROGRAMS), 64)
     programs = cdiv(units, steps)
     sums = torch.empty((programs, 2 * inner + 5, channels), dtype=torch.float32, device=x.device)
     launch(
         _features_kernel,
-        (columns, programs),
+        (columns, programs, tiling.inner // part),
         *(x, s, grad, dx, sums, weight if mix is None else mix.contiguous(), *common),
         *(images, pixels, *numbers),
-        num_warps=warps,
+        num_warps=tiling.warps,
         SEGMENTS=num_segments,
         STEPS=steps,
-        TILE_P=tile_p,
-        TILE_C=tile_c,
+        TILE_P=tiling.pixels,
+        TILE_C=tiling.channels,
+        PART=part,
+        PRECISION=tiling.precision,
         MIX=mix is not None,
         **kinds,
     )
     dexpand, dweight, dbias, dmix, corrections = parameter_gradients(
         column_sums(sums), *common[:5], s_covariance, mix, images * pixels, numbers
     )
-    tile_p, tile_c = tiles(x, 32, 32 if tile_r <= 32 else 16)
+    tiling = maps_tiling(x, inner)
     launch(
         _maps_kernel,
-        (cdiv(pixels, tile_p), images),
+        (cdiv(pixels, tiling.pixels), images),
         *(x, s, dx, ds, corrections, *common, images, pixels, *numbers),
-        num_stages=3,
-        TILE_P=tile_p,
-        TILE_C=tile_c,
+        num_warps=tiling.warps,
+        TILE_P=tiling.pixels,
+        TILE_C=tiling.channels,
+        PRECISION=tiling.precision,
         **kinds,
     )
     return dx, ds, dexpand, dweight, dbias, dmix
@@ -121,15 +124,6 @@ def _(grad: Tensor, x: Tensor, s: Tensor, *rest: Any) -> tuple[Tensor, ...]:
         torch.empty_like(bias),
         weight.new_empty(0) if mix is None else torch.empty_like(mix),
     )
-
-
-def _features_tiles(x: Tensor, tile_r: int) -> tuple[int, int, int]:
-    """Pixels and channels of a tile of the first pass, and warps: its sums fill the registers."""
-    if x.dtype == torch.float32:
-        return *tiles(x, 64 if tile_r <= 32 else 32, 16), 8
-    if tile_r <= 16:
-        return *tiles(x, 64, 32), 8
-    return *tiles(x, 64 if tile_r <= 32 else 32, 16), 4
 
 
 @triton.jit
@@ -167,6 +161,7 @@ def _features_kernel(
     TILE_P: tl.constexpr,
     TILE_C: tl.constexpr,
     TILE_R: tl.constexpr,
+    PART: tl.constexpr,
     CHANNELS: tl.constexpr,
     INNER: tl.constexpr,
     LAST: tl.constexpr,
@@ -174,9 +169,13 @@ def _features_kernel(
     MIX: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """dx, and a row of sums a program: M+, M- (R each), D+, D-, dw0, dw1 and dw2, by channel."""
+    """dx, and a row of sums a program: M+, M- (R each), D+, D-, dw0, dw1 and dw2, by channel.
+
+    Where s has many channels, a program sums M for a part of them, and goes through all of them
+    part by part for the gates; what does not depend on the part is written alike by all.
+    """
     c = tl.program_id(0) * TILE_C + tl.arange(0, TILE_C)
-    r = tl.arange(0, TILE_R)
+    r = tl.program_id(2) * PART + tl.arange(0, PART)
     in_c, in_r = c < CHANNELS, r < INNER
     w = scale * tl.load(
         expand + c[None, :] * INNER + r[:, None], mask=in_r[:, None] & in_c[None, :], other=0
@@ -185,7 +184,7 @@ def _features_kernel(
     a_previous, b_previous, _ = _norm(
         weight, bias, mean + direction, variance + direction, c, in_c, eps, CENTRED
     )
-    centre_next = tl.zeros((TILE_R,), tl.float32)
+    centre_next = tl.zeros((PART,), tl.float32)
     centre_previous = centre_next
     if CENTRED:
         centre_next = tl.load(s_mean + r, mask=in_r, other=0)
@@ -198,7 +197,7 @@ def _features_kernel(
         w2 = tl.load(mix + 3 * c + 2, mask=in_c, other=0).to(tl.float32)[None, :]
 
     zero = tl.zeros((TILE_P, TILE_C), tl.float32)
-    m_next = tl.zeros((TILE_R, TILE_C), tl.float32)
+    m_next = tl.zeros((PART, TILE_C), tl.float32)
     m_previous = m_next
     d_next, d_previous, dw0, dw1, dw2 = zero, zero, zero, zero, zero
     blocks = tl.cdiv(pixels, TILE_P)
@@ -228,6 +227,25 @@ def _features_kernel(
             s_previous -= centre_previous[None, :]
             u_next = tl.dot(s_next, w, input_precision=PRECISION)
             u_previous = tl.dot(s_previous, w, input_precision=PRECISION)
+            for other in range(1, TILE_R // PART):
+                q = (tl.program_id(2) * PART + other * PART) % TILE_R + tl.arange(0, PART)
+                in_q = q < INNER
+                inside_q = in_p[:, None] & in_q[None, :]
+                at_q = image * INNER + offsets(p, q, pixels, INNER, LAST)
+                w_q = scale * tl.load(
+                    expand + c[None, :] * INNER + q[:, None],
+                    mask=in_q[:, None] & in_c[None, :],
+                    other=0,
+                ).to(tl.float32)
+                for side in tl.static_range(2):
+                    at_side = (side * images * pixels) * INNER + at_q
+                    part = tl.load(s + at_side, mask=inside_q, other=0).to(tl.float32)
+                    if CENTRED:
+                        part -= tl.load(s_mean + side * INNER + q, mask=in_q, other=0)[None, :]
+                    if side == 0:
+                        u_next = tl.dot(part, w_q, u_next, input_precision=PRECISION)
+                    else:
+                        u_previous = tl.dot(part, w_q, u_previous, input_precision=PRECISION)
             u_next = u_next * a_next[None, :] + b_next[None, :]
             u_previous = u_previous * a_previous[None, :] + b_previous[None, :]
             q_next, q_previous, slope_next, slope_previous = gates(u_next, u_previous)

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from tdn.kernels.backend import block, cdiv, launch
+from tdn.kernels.gated_mix_tiles import inner_tile
 from tdn.kernels.numerics import rounded
 
 
@@ -39,9 +40,9 @@ def parameter_gradients(
         direction to the next segment, then of the other; undefined for running statistics.
     """
     channels, inner = expand.shape[:2]
-    tile_r = max(16, block(inner, 2 * inner))
+    tile_r = inner_tile(inner)
     tile_c = max(16, block(channels, 16))
-    part = min(tile_r, 32)
+    part = 16
     dexpand, dweight, dbias = (torch.empty_like(v) for v in (expand, weight, bias))
     dmix = torch.empty_like(weight[:0] if mix is None else mix)
     corrections = torch.empty((4, channels), dtype=torch.float32, device=totals.device)

@@ -49,11 +49,6 @@ def gates(u_next, u_previous):
     return q_next, q_previous, a * q_next * q_next, b * q_previous * q_previous
 
 
-def precision(x: Tensor) -> str:
-    """Of products in tensor cores: that of the type of x; tf32 holds the 10 bits of float16."""
-    return "tf32x3" if x.dtype == torch.float32 else "tf32"
-
-
 def column_sums(rows: Tensor) -> Tensor:
     """Sum of float32 (S, ...) over S, in the same order in every run: float32 (...)."""
     out = torch.empty(rows.shape[1:], dtype=torch.float32, device=rows.device)

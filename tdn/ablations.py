@@ -46,8 +46,8 @@ class PartialLongTermTDM(LongTermTDM):
                 norm = getattr(self, f"{name}_norm")
                 setattr(self, f"{name}_norm", OneDirectionBatchNorm2d(norm.num_features))
 
-    def forward(self, x: Tensor, then: nn.Module | None = None) -> Tensor:
-        """Excite features (N*T, C, H, W), H and W at least 2; ``then`` follows."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Excite features (N*T, C, H, W), H and W at least 2."""
         d = self._differences(self.reduce_norm(self.reduce(x)))
         parts = [d]
         if "half" in self.branches:
@@ -57,8 +57,7 @@ class PartialLongTermTDM(LongTermTDM):
             parts.append(torch.cat(self.full_norm(self.full_conv(d))))
         s = functools.reduce(torch.add, parts) / len(parts)
         maps = self.expand_norm(self.expand(s))
-        excited = excitation(x, maps[0], maps[-1])  # one direction counts for both
-        return excited if then is None else then(excited)
+        return excitation(x, maps[0], maps[-1])  # one direction counts for both
 
     def _differences(self, f: Tensor) -> Tensor:
         """Those of the directions that are left, one after the other along the images."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdn.kernels.backend import uses_triton
 from tdn.kernels.excitation import excitation
 from tdn.kernels.long_term_difference import long_term_difference
+from tdn.long_term_kernels import has_kernels, long_term_by_kernels
 from tdn.temporal_conv import TemporalConv
 
 REDUCTION = 16
@@ -64,32 +64,29 @@ class LongTermTDM(nn.Module):
         self.full_conv = nn.Conv2d(inner, inner, 3, padding=1, bias=False)
         self.full_norm = DirectionalBatchNorm2d(inner)
 
-    def forward(self, x: Tensor, then: nn.Module | None = None) -> Tensor:
-        """Excite features (N*T, C, H, W), H and W at least 2.
-
-        Args:
-            x: features.
-            then: the temporal conv behind; given here, it shares the kernels' passes over memory.
-        """
-        mix = then.weight if isinstance(then, TemporalConv) else None
-        if uses_triton(x):
-            from tdn.long_term_kernels import long_term_by_kernels
-
-            return long_term_by_kernels(self, x, mix)
+    def forward(self, x: Tensor) -> Tensor:
+        """Excite features (N*T, C, H, W), H and W at least 2."""
+        if has_kernels(self, x):
+            return long_term_by_kernels(self, x, mix=None)
         f = self.reduce_norm(self.reduce(x))
         d = long_term_difference(f, self.smooth(f), self.num_segments)
         half = torch.cat(self.half_norm(self.half_conv(F.avg_pool2d(d, 2))))
         full = torch.cat(self.full_norm(self.full_conv(d)))
         s = (d + F.interpolate(half, size=d.shape[2:], mode="nearest") + full) / 3
-        excited = excitation(x, *self.expand_norm(self.expand(s)))
-        return excited if then is None else then(excited)
+        return excitation(x, *self.expand_norm(self.expand(s)))
 
 
 def mix_over_time(long_term: nn.Module, temporal_conv: nn.Module, x: Tensor) -> Tensor:
     """What a block carries, applied to features (N*T, C, H, W): L-TDM, then the temporal conv.
 
-    Either may be ``nn.Identity``.
+    Either may be ``nn.Identity``. Where there are kernels, both share their passes over memory;
+    then neither module is called as such, unless a forward hook waits for that.
     """
-    if isinstance(long_term, LongTermTDM):
-        return long_term(x, temporal_conv)
+    if (
+        type(long_term) is LongTermTDM
+        and isinstance(temporal_conv, TemporalConv)
+        and not (long_term._forward_hooks or temporal_conv._forward_hooks)
+        and has_kernels(long_term, x)
+    ):
+        return long_term_by_kernels(long_term, x, temporal_conv.weight)
     return temporal_conv(long_term(x))
