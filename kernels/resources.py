@@ -1,0 +1,188 @@
+"""Registers, spills, shared memory and load widths of all kernels, without a GPU.
+
+    python -m tdn.kernels.resources                          everything, some minutes
+    python -m tdn.kernels.resources --types bfloat16 --operations long-term --capabilities 90
+    python -m tdn.kernels.resources --output resources.jsonl
+
+Runs the operations at the shapes of ResNet-50, forward and backward, with launches noted instead
+of made, and compiles each for the compute capabilities named. The exit status is 1 if a register
+spills, or if a large tensor is loaded in narrower pieces than its layout allows and a wider tile
+would do so; both cost time on every GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tdn.kernels.backend import INTERPRETING, Launch, recorded, using
+from tdn.kernels.compilation import Usage, compiled
+from tdn.kernels.fusion import fusion
+from tdn.kernels.short_term_stem import short_term_stem
+from tdn.kernels.temporal_conv import temporal_conv
+from tdn.long_term import LongTermTDM, mix_over_time
+from tdn.temporal_conv import TemporalConv
+
+SEGMENTS = 8
+TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+BLOCKS = ((128, 56), (128, 28), (256, 28), (256, 14), (512, 14), (512, 7))
+"""Channels and side of the features in the blocks of stages 2, 3 and 4 at 224 pixels."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation at a shape, in a type and a layout, for a compute capability."""
+
+    operation: str
+    channels: int
+    side: int
+    type: str
+    layout: str
+    capability: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kernel that a case launches."""
+
+    case: Case
+    kernel: str
+    usage: Usage
+
+    def __str__(self) -> str:
+        case, usage = self.case, self.usage
+        loads = " ".join(f"{load.tensor}:{load.width}/{load.possible}" for load in usage.loads)
+        return (
+            f"sm_{case.capability} {case.operation:13} {case.channels:4}@{case.side:<3} "
+            f"{case.type:8} {case.layout:13} {self.kernel:30} {usage.registers:4} registers "
+            f"{usage.spills:5} B spilled {usage.shared:6} B shared  {loads}"
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compile what the command line asks for, print the table, and return the exit status."""
+    options = _parser().parse_args(arguments)
+    if INTERPRETING:
+        print("TRITON_INTERPRET=1 takes the compiler away; unset it", file=sys.stderr)
+        return 2
+    cases = [
+        Case(operation, channels, side, *rest)
+        for operation in options.operations
+        for channels, side in OPERATIONS[operation][1]
+        for rest in product(options.types, options.layouts, options.capabilities)
+    ]
+    wrong = 0
+    with ProcessPoolExecutor(
+        options.jobs, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for rows in pool.map(compile_case, cases):
+            for row in rows:
+                print(row, flush=True)
+                wrong += bool(row.usage.spills or row.usage.narrow)
+                if options.output:
+                    with options.output.open("a") as file:
+                        file.write(json.dumps(asdict(row)) + "\n")
+    print(f"{wrong} kernels spill registers or load in narrow pieces" if wrong else "no spill")
+    return 1 if wrong else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tdn.kernels.resources",
+        description="What the Triton kernels take of a GPU, found by compiling without one.",
+    )
+    parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=list(OPERATIONS))
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=["channels_last"])
+    parser.add_argument(
+        "--capabilities", nargs="+", type=int, default=[80, 90], help="80: A100; 90: H100, H200"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
+    parser.add_argument("--output", type=Path, help="file to append a JSON line for each kernel to")
+    return parser
+
+
+def compile_case(case: Case) -> list[Row]:
+    """Compile every kernel that a case launches, once each."""
+    rows, seen = [], set()
+    for launch in launches(case):
+        key = (launch.kernel.__name__, *sorted(launch.constants.items()))
+        if key not in seen:
+            seen.add(key)
+            rows.append(Row(case, launch.kernel.__name__, compiled(launch, case.capability)))
+    return rows
+
+
+def launches(case: Case) -> list[Launch]:
+    """What a case launches, forward and backward."""
+    run = OPERATIONS[case.operation][0]
+    with recorded() as found, using("triton"):
+        for result in run(case.channels, case.side, TYPES[case.type], LAYOUTS[case.layout]):
+            if result.requires_grad:
+                result.backward(torch.empty_like(result), retain_graph=True)
+    return found
+
+
+Results = Iterator[Tensor]
+
+
+def _images(
+    channels: int, side: int, dtype: torch.dtype, layout: torch.memory_format, clips: int = 2
+) -> Tensor:
+    shape = (clips * SEGMENTS, channels, side, side)
+    return torch.empty(shape, dtype=dtype, memory_format=layout).requires_grad_()
+
+
+def _stem(_: int, side: int, dtype: torch.dtype, layout: torch.memory_format) -> Results:
+    yield from short_term_stem(torch.empty(2, SEGMENTS, 5, side, side, 3, dtype=torch.uint8), dtype)
+
+
+def _float_stem(_: int, side: int, dtype: torch.dtype, layout: torch.memory_format) -> Results:
+    clips = torch.empty(2, SEGMENTS, 5, 3, side, side, dtype=dtype, requires_grad=True)
+    yield from short_term_stem(clips, dtype)
+
+
+def _fusion(channels: int, side: int, dtype: torch.dtype, layout: torch.memory_format) -> Results:
+    x = _images(channels, side, dtype, layout)
+    yield fusion(x, _images(channels, side // 2, dtype, layout), 0.5, 0.5)
+
+
+def _temporal_conv(
+    channels: int, side: int, dtype: torch.dtype, layout: torch.memory_format
+) -> Results:
+    weight = torch.empty(channels, 1, 3, requires_grad=True)
+    yield temporal_conv(_images(channels, side, dtype, layout), weight, SEGMENTS)
+
+
+def _long_term(
+    channels: int, side: int, dtype: torch.dtype, layout: torch.memory_format
+) -> Results:
+    for training in (True, False):
+        long_term = LongTermTDM(channels, SEGMENTS).train(training)
+        long_term.to(memory_format=layout)
+        x = _images(channels, side, dtype, layout)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            yield mix_over_time(long_term, TemporalConv(channels, SEGMENTS), x)
+
+
+OPERATIONS: dict[str, tuple[Callable[..., Results], tuple[tuple[int, int], ...]]] = {
+    "stem": (_stem, ((3, 224), (3, 255))),
+    "float-stem": (_float_stem, ((3, 224),)),
+    "fusion": (_fusion, ((64, 56), (256, 56))),
+    "temporal-conv": (_temporal_conv, BLOCKS),
+    "long-term": (_long_term, BLOCKS),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
