@@ -320,9 +320,9 @@ def _maps_kernel(
     r = tl.arange(0, TILE_R)
     in_p, in_r = p < pixels, r < INNER
     inside_s = in_p[:, None] & in_r[None, :]
-    at_s = image * INNER + offsets(p, r, pixels, INNER, LAST)
-    opposite = (images * pixels + image - image) * INNER
-    s_next = tl.load(s + at_s, mask=inside_s, other=0).to(tl.float32)
+    at_s = offsets(p, r, pixels, INNER, LAST)
+    opposite = (images * pixels + image) * INNER
+    s_next = tl.load(s + image * INNER + at_s, mask=inside_s, other=0).to(tl.float32)
     s_previous = tl.load(s + opposite + at_s, mask=inside_s, other=0).to(tl.float32)
     if CENTRED:
         s_next -= tl.load(s_mean + r, mask=in_r, other=0)[None, :]
@@ -333,9 +333,9 @@ def _maps_kernel(
         c = number * TILE_C + tl.arange(0, TILE_C)
         in_c = c < CHANNELS
         inside = in_p[:, None] & in_c[None, :]
-        at = image * CHANNELS + offsets(p, c, pixels, CHANNELS, LAST)
-        v = tl.load(x + at, mask=inside, other=0).to(tl.float32)
-        slope = tl.load(dx + at, mask=inside, other=0).to(tl.float32)
+        at = offsets(p, c, pixels, CHANNELS, LAST)
+        v = tl.load(x + image * CHANNELS + at, mask=inside, other=0).to(tl.float32)
+        slope = tl.load(dx + image * CHANNELS + at, mask=inside, other=0).to(tl.float32)
         w = scale * tl.load(
             expand + c[:, None] * INNER + r[None, :], mask=in_c[:, None] & in_r[None, :], other=0
         ).to(tl.float32)
@@ -362,5 +362,5 @@ def _maps_kernel(
             dz_previous -= k_previous[None, :] * z_previous + shift_previous[None, :]
         ds_next = tl.dot(dz_next, w, ds_next, input_precision=PRECISION)
         ds_previous = tl.dot(dz_previous, w, ds_previous, input_precision=PRECISION)
-    tl.store(ds + at_s, rounded(ds_next, ds.dtype.element_ty), mask=inside_s)
+    tl.store(ds + image * INNER + at_s, rounded(ds_next, ds.dtype.element_ty), mask=inside_s)
     tl.store(ds + opposite + at_s, rounded(ds_previous, ds.dtype.element_ty), mask=inside_s)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from tdn.kernels.backend import uses_triton
 from tdn.kernels.branch_sum import branch_sum
 from tdn.kernels.gated_mix import expanded_statistics, gated_mix
-from tdn.kernels.long_term_difference_triton import long_term_differences
+from tdn.kernels.long_term_difference import long_term_differences
 from tdn.kernels.moments import moments
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> 
     Returns:
         (N*T, C, H, W) in the type and layout of x.
     """
-    update = RunningStatistics()
+    running = RunningStatistics()
     z = module.reduce(x)
     norm = module.reduce_norm
-    mean, variance = update.statistics(norm, moments([z.detach()], 1)[0] if norm.training else None)
+    mean, variance = running.statistics(norm, moments([z.detach()], 1)[0] if norm.training else None)
     d, pooled = long_term_differences(
         z,
         mean.view(-1),
@@ -55,9 +56,9 @@ def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> 
     half_norm, full_norm, expand_norm = module.half_norm, module.full_norm, module.expand_norm
     s, s_mean, s_covariance = branch_sum(
         *(d, half, full),
-        *update.statistics(half_norm, maps[0]),
+        *running.statistics(half_norm, maps[0]),
         *(half_norm.weight, half_norm.bias, half_norm.eps),
-        *update.statistics(full_norm, maps[1]),
+        *running.statistics(full_norm, maps[1]),
         *(full_norm.weight, full_norm.bias, full_norm.eps),
         batch,
         expand_norm.training,
@@ -72,17 +73,17 @@ def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> 
     out = gated_mix(
         *(x, s),
         (s_mean, s_covariance) if expand_norm.training else None,
-        update.statistics(expand_norm, expanded),
+        running.statistics(expand_norm, expanded),
         expand,
         (expand_norm.weight, expand_norm.bias, expand_norm.eps),
         *(mix, module.num_segments, 1 / BRANCHES),
     )
-    update()
+    running.update()
     return out
 
 
 class RunningStatistics:
-    """Updates of batch norms, gathered and made at once: a launch or two for all of them."""
+    """Updates of batch norms, gathered and then made in three launches for all of them."""
 
     def __init__(self) -> None:
         self.norms: list[nn.BatchNorm2d] = []
@@ -105,27 +106,28 @@ class RunningStatistics:
         self.batches.append(batch)
         return batch[0], batch[1]
 
-    @torch.no_grad()
-    def __call__(self) -> None:
+    def update(self) -> None:
         """Move the running statistics on, one direction after the other."""
         if not self.norms:
             return
-        for direction in range(max(batch.shape[1] for batch in self.batches)):
-            running, found = [], []
-            for norm, batch in zip(self.norms, self.batches, strict=True):
-                if direction < batch.shape[1]:
-                    running += [norm.running_mean, norm.running_var]
-                    found += [batch[0, direction], batch[2, direction]]
-            torch._foreach_lerp_(running, found, self.norms[0].momentum)
-        counts = [norm.num_batches_tracked for norm in self.norms]
-        torch._foreach_add_(counts, [batch.shape[1] for batch in self.batches])
+        with torch.no_grad():
+            for direction in range(max(batch.shape[1] for batch in self.batches)):
+                kept, found = [], []
+                for norm, batch in zip(self.norms, self.batches, strict=True):
+                    if direction < batch.shape[1]:
+                        kept += [norm.running_mean, norm.running_var]
+                        found += [batch[0, direction], batch[2, direction]]
+                torch._foreach_lerp_(kept, found, self.norms[0].momentum)
+            counts = [norm.num_batches_tracked for norm in self.norms]
+            torch._foreach_add_(counts, [batch.shape[1] for batch in self.batches])
 
 
-def has_kernels(module: LongTermTDM) -> bool:
-    """Whether a module is in a state that the kernels know; any that training reaches is.
+def has_kernels(module: LongTermTDM, x: Tensor) -> bool:
+    """Whether a whole L-TDM runs on x by kernels, in the state it is in.
 
-    Both branches normalise by their batch, or neither; and all batch norms move on alike.
+    All states that training and evaluation reach are known to them: both branches normalise by
+    their batch or neither, and all batch norms move on alike. Others run in eager PyTorch.
     """
     norms = (module.reduce_norm, module.half_norm, module.full_norm, module.expand_norm)
     alike = len({norm.momentum for norm in norms}) == 1 and norms[0].momentum is not None
-    return alike and module.half_norm.training == module.full_norm.training
+    return uses_triton(x) and alike and module.half_norm.training == module.full_norm.training
