@@ -10,6 +10,9 @@ The gradients, with N and P those of the two results, zero where the results are
     df[t] = -(N[t] + P[t])
     dg[t] = N[t-1] + P[t+1]
 
+``long_term_differences`` starts before the batch norm that makes f and ends after the pooling of
+the differences: ``long_term_difference_triton`` has it as one launch.
+
 Source: paper section 3.3; the sign is that of the released code.
 """
 
@@ -20,8 +23,65 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
+from tdn.kernels.backend import uses_triton
 from tdn.kernels.layout import memory_format
+from tdn.kernels.long_term_difference_triton import differences_of_maps
+
+
+def long_term_differences(
+    z: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    smooth: Tensor,
+    num_segments: int,
+    batch_statistics: bool,
+) -> tuple[Tensor, Tensor]:
+    """Normalise maps, smooth them, and take the differences of both directions.
+
+    Args:
+        z: maps (N*T, R, H, W), H and W at least 2: float16, bfloat16 or float32.
+        mean: of z (R,), float32.
+        variance: of z (R,), float32, biased.
+        weight: of the batch norm (R,), of any floating-point type, as are bias and smooth.
+        bias: of the batch norm (R,).
+        eps: of the batch norm.
+        smooth: weight of the depthwise 3x3 conv (R, 1, 3, 3).
+        num_segments: T.
+        batch_statistics: mean and variance are those of z, as in training, and the gradient of z
+            has the part through them; otherwise they are constants.
+
+    Returns:
+        The differences (2*N*T, R, H, W) in the type and layout of z, to the next segment of all
+        images, then to the previous one; and their 2x2 averages (2*N*T, R, H // 2, W // 2).
+    """
+    function: Any = differences_of_maps if uses_triton(z) else reference
+    return function(z, mean, variance, weight, bias, eps, smooth, num_segments, batch_statistics)
+
+
+def reference(
+    z: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    smooth: Tensor,
+    num_segments: int,
+    batch_statistics: bool,
+) -> tuple[Tensor, Tensor]:
+    """What ``long_term_differences`` computes, in eager PyTorch."""
+    if batch_statistics:
+        f = F.batch_norm(z, None, None, weight, bias, training=True, eps=eps)
+    else:
+        f = F.batch_norm(z, mean, variance, weight, bias, eps=eps)
+    g = F.conv2d(f, smooth, padding=1, groups=len(smooth))
+    d = long_term_difference(f, g, num_segments)
+    return d, F.avg_pool2d(d, 2)
 
 
 def long_term_difference(f: Tensor, g: Tensor, num_segments: int) -> Tensor:
