@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from tdn.kernels.backend import block, cdiv, launch, uses_triton
 from tdn.kernels.branch_sum_backward import backward_pass, statistics_rows
 from tdn.kernels.layout import as_laid
-from tdn.kernels.numerics import rounded
+from tdn.kernels.numerics import product, rounded
 from tdn.kernels.tiles import (
     PROGRAMS,
     by_channel,
@@ -326,9 +326,9 @@ def _sum_kernel(
             centre += tl.sum(rest, axis=AXIS) * share  # equal values: exactly theirs
             value = tl.where(mask, value - tl.expand_dims(centre, AXIS), 0)
             if AXIS == 0:
-                products = tl.dot(tl.trans(value), value, products, input_precision=PRECISION)
+                products += product(tl.trans(value), value, PRECISION)
             else:
-                products = tl.dot(value, tl.trans(value), products, input_precision=PRECISION)
+                products += product(value, tl.trans(value), PRECISION)
             before = total
             total += count
             delta = centre - mean

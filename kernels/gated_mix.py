@@ -31,7 +31,7 @@ from tdn.kernels.excitation import excitation
 from tdn.kernels.gated_mix_backward import backward_pass
 from tdn.kernels.gated_mix_tiles import forward_tiling, inner_tile
 from tdn.kernels.layout import as_laid, memory_format, offsets
-from tdn.kernels.numerics import gates, rounded
+from tdn.kernels.numerics import gates, product, rounded
 from tdn.kernels.temporal_conv import temporal_conv
 
 
@@ -295,10 +295,8 @@ def _gated_mix_kernel(
         s_next = tl.load(s + image * INNER + at_s, mask=inside_s, other=0)
         opposite = (images * pixels + image) * INNER
         s_previous = tl.load(s + opposite + at_s, mask=inside_s, other=0)
-        z_next = tl.dot(s_next.to(tl.float32) - centre_next[None, :], w, input_precision=PRECISION)
-        z_previous = tl.dot(
-            s_previous.to(tl.float32) - centre_previous[None, :], w, input_precision=PRECISION
-        )
+        z_next = product(s_next.to(tl.float32) - centre_next[None, :], w, PRECISION)
+        z_previous = product(s_previous.to(tl.float32) - centre_previous[None, :], w, PRECISION)
         u_next = z_next * a_next[None, :] + b_next[None, :]
         u_previous = z_previous * a_previous[None, :] + b_previous[None, :]
         q_next, q_previous, _, _ = gates(u_next, u_previous)

@@ -33,7 +33,7 @@ from tdn.kernels.backend import block, cdiv, launch
 from tdn.kernels.gated_mix_parameters import parameter_gradients
 from tdn.kernels.gated_mix_tiles import features_tiling, inner_tile, maps_tiling, summed_part
 from tdn.kernels.layout import as_laid, memory_format, offsets
-from tdn.kernels.numerics import column_sums, gates, rounded
+from tdn.kernels.numerics import column_sums, gates, product, rounded
 
 PROGRAMS = 528
 """Of the first pass, about: four for each processor of an H100, whatever the batch."""
@@ -225,8 +225,8 @@ def _features_kernel(
             s_previous = tl.load(s + opposite + at_s, mask=inside_s, other=0).to(tl.float32)
             s_next -= centre_next[None, :]
             s_previous -= centre_previous[None, :]
-            u_next = tl.dot(s_next, w, input_precision=PRECISION)
-            u_previous = tl.dot(s_previous, w, input_precision=PRECISION)
+            u_next = product(s_next, w, PRECISION)
+            u_previous = product(s_previous, w, PRECISION)
             for other in range(1, TILE_R // PART):
                 q = (tl.program_id(2) * PART + other * PART) % TILE_R + tl.arange(0, PART)
                 in_q = q < INNER
@@ -243,9 +243,9 @@ def _features_kernel(
                     if CENTRED:
                         part -= tl.load(s_mean + side * INNER + q, mask=in_q, other=0)[None, :]
                     if side == 0:
-                        u_next = tl.dot(part, w_q, u_next, input_precision=PRECISION)
+                        u_next += product(part, w_q, PRECISION)
                     else:
-                        u_previous = tl.dot(part, w_q, u_previous, input_precision=PRECISION)
+                        u_previous += product(part, w_q, PRECISION)
             u_next = u_next * a_next[None, :] + b_next[None, :]
             u_previous = u_previous * a_previous[None, :] + b_previous[None, :]
             q_next, q_previous, slope_next, slope_previous = gates(u_next, u_previous)
@@ -268,10 +268,8 @@ def _features_kernel(
             du_previous = half * slope_previous
             d_next += du_next
             d_previous += du_previous
-            m_next = tl.dot(tl.trans(s_next), du_next, m_next, input_precision=PRECISION)
-            m_previous = tl.dot(
-                tl.trans(s_previous), du_previous, m_previous, input_precision=PRECISION
-            )
+            m_next += product(tl.trans(s_next), du_next, PRECISION)
+            m_previous += product(tl.trans(s_previous), du_previous, PRECISION)
             g = g_after
 
     row = sums + tl.program_id(1).to(tl.int64) * (2 * INNER + 5) * CHANNELS
@@ -343,8 +341,8 @@ def _maps_kernel(
         a_previous, b_previous, _ = _norm(
             weight, bias, mean + direction, variance + direction, c, in_c, eps, CENTRED
         )
-        z_next = tl.dot(s_next, tl.trans(w), input_precision=PRECISION)
-        z_previous = tl.dot(s_previous, tl.trans(w), input_precision=PRECISION)
+        z_next = product(s_next, tl.trans(w), PRECISION)
+        z_previous = product(s_previous, tl.trans(w), PRECISION)
         q_next, q_previous, slope_next, slope_previous = gates(
             z_next * a_next[None, :] + b_next[None, :],
             z_previous * a_previous[None, :] + b_previous[None, :],
@@ -360,7 +358,7 @@ def _maps_kernel(
             shift_previous = tl.load(row + 3 * CHANNELS, mask=in_c, other=0)
             dz_next -= k_next[None, :] * z_next + shift_next[None, :]
             dz_previous -= k_previous[None, :] * z_previous + shift_previous[None, :]
-        ds_next = tl.dot(dz_next, w, ds_next, input_precision=PRECISION)
-        ds_previous = tl.dot(dz_previous, w, ds_previous, input_precision=PRECISION)
+        ds_next += product(dz_next, w, PRECISION)
+        ds_previous += product(dz_previous, w, PRECISION)
     tl.store(ds + image * INNER + at_s, rounded(ds_next, ds.dtype.element_ty), mask=inside_s)
     tl.store(ds + opposite + at_s, rounded(ds_previous, ds.dtype.element_ty), mask=inside_s)
