@@ -74,7 +74,7 @@ def column_sums(rows: Tensor) -> Tensor:
     out = torch.empty(rows.shape[1:], dtype=torch.float32, device=rows.device)
     columns = out.numel()
     tile_s = block(len(rows), 64)
-    tile = block(columns, 32)
+    tile = block(columns, 2048 // tile_s)
     launch(
         _column_sums_kernel,
         (cdiv(columns, tile),),
