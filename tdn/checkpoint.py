@@ -21,6 +21,7 @@ from tdn.network import Network
 from tdn.short_term import inflated
 from tdn.upstream_keys import (
     DEAD,
+    HEAD_WITH_DROPOUT,
     HEAD_WITHOUT_DROPOUT,
     name_of_upstream,
     torchvision_key,
@@ -34,6 +35,7 @@ TORCHVISION = "an ImageNet ResNet of torchvision"
 DDP_PREFIX = "module."
 """What DistributedDataParallel puts before every key."""
 HEAD = ("classifier.weight", "classifier.bias")
+UPSTREAM_HEADS = (HEAD_WITH_DROPOUT, HEAD_WITHOUT_DROPOUT)
 SHORT_TERM_CONV = "short_term.conv.weight"
 
 
@@ -111,26 +113,43 @@ def load_checkpoint(
     with torch.no_grad():
         for name, value in values.items():
             own[name].copy_(value)
+    if isinstance(model, Network):
+        heads = [head for head in UPSTREAM_HEADS if f"{head}.weight" in tensors]
+        model.upstream_head = heads[0] if heads and not new_head else None
     left_initial = tuple(name for name in own if name not in values)
     return LoadReport(path, kind, tuple(values), match.skipped, left_initial)
 
 
-def export_upstream(model: Network) -> dict[str, Tensor]:
+def export_upstream(model: Network, *, head: str | None = None) -> dict[str, Tensor]:
     """The network's state under the released code's keys, in its order, prefix included.
 
     Saved as ``{"state_dict": export_upstream(model)}`` it loads strictly in the released code,
-    which also wants the weights of a conv that it never uses: they are zero. The tensors share
-    memory with the network's.
+    which also wants the weights of a conv that it never uses (conv1_temp): they are zero, whatever
+    a loaded checkpoint had there. Otherwise a checkpoint of the released code that was loaded is
+    given back, key by key and bit by bit. The tensors share memory with the network's.
+
+    Args:
+        model: the network.
+        head: where the released code is to find the classifier: "new_fc", as it has it when it
+            is run with dropout, or "base_model.fc", without. None: where the checkpoint of the
+            released code had it that ``load_checkpoint`` loaded last; if none, as the network's
+            own dropout has it.
+
+    Raises:
+        UserError: there is no such head.
     """
+    if head is None:
+        by_dropout = HEAD_WITH_DROPOUT if model.dropout.p > 0 else HEAD_WITHOUT_DROPOUT
+        head = model.upstream_head or by_dropout
+    if head not in UPSTREAM_HEADS:
+        raise UserError(f"head: {head!r} does not fit; give one of {', '.join(UPSTREAM_HEADS)}")
     exported: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         if name == SHORT_TERM_CONV:
             for dead in ("weight", "bias"):
                 stem = model.get_parameter(f"stem.conv.{dead}")
                 exported[f"{DDP_PREFIX}{DEAD}.{dead}"] = torch.zeros_like(stem.detach())
-        key = upstream_key(name)
-        if name in HEAD and model.dropout.p == 0:
-            key = f"{HEAD_WITHOUT_DROPOUT}.{name.split('.')[-1]}"
+        key = f"{head}.{name.split('.')[-1]}" if name in HEAD else upstream_key(name)
         exported[DDP_PREFIX + key] = value
     return exported
 

@@ -42,6 +42,12 @@ class Network(ClipClassifier):
 
     stem: Stem
     short_term: ShortTermTDM | None
+    backbone: Backbone
+    """Its shape."""
+    width: int
+    """Channels of the stem."""
+    upstream_head: str | None = None
+    """Where the released checkpoint that was loaded last had the classifier; None if none was."""
 
     def __init__(
         self,
@@ -54,6 +60,8 @@ class Network(ClipClassifier):
         temporal: TemporalConfig = TemporalConfig(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(ideas, temporal, num_segments, num_classes)
+        self.backbone = backbone
+        self.width = width
         block = backbone.block
         plain = TemporalModules(num_segments)
         carried = [self.carried(stage) for stage in (1, 2, 3, 4)]

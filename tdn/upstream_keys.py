@@ -8,6 +8,12 @@ released code. Keys are given and returned without the ``module.`` of Distribute
 
 from __future__ import annotations
 
+HEAD_WITH_DROPOUT = "new_fc"
+"""Where the released code has the classifier of a network with dropout."""
+
+HEAD_WITHOUT_DROPOUT = "base_model.fc"
+"""Where it has that of a network without."""
+
 _UPSTREAM = {
     "stem.conv": "base_model.conv1",
     "stem.norm": "base_model.bn1",
@@ -18,7 +24,7 @@ _UPSTREAM = {
     "stage2": "base_model.layer2_bak",
     "stage3": "base_model.layer3_bak",
     "stage4": "base_model.layer4_bak",
-    "classifier": "new_fc",
+    "classifier": HEAD_WITH_DROPOUT,
 }
 
 _TORCHVISION = {
@@ -56,9 +62,6 @@ _UPSTREAM_BLOCK = {
     "temporal_conv": "shift.conv",
 }
 
-HEAD_WITHOUT_DROPOUT = "base_model.fc"
-"""Where the released code has the classifier of a network without dropout, else in ``new_fc``."""
-
 DEAD = "base_model.conv1_temp"
 """A conv of the released code that no forward pass uses; ours does not have it."""
 
@@ -74,7 +77,7 @@ def upstream_key(name: str) -> str:
 def name_of_upstream(key: str) -> str | None:
     """Our name of the tensor that the released code calls ``key``; None if we have no such."""
     if key.startswith(f"{HEAD_WITHOUT_DROPOUT}."):
-        key = key.replace(HEAD_WITHOUT_DROPOUT, _UPSTREAM["classifier"])
+        key = key.replace(HEAD_WITHOUT_DROPOUT, HEAD_WITH_DROPOUT)
     return _translate(key, _inverse(_UPSTREAM), _inverse(_UPSTREAM_BLOCK))
 
 

@@ -88,10 +88,10 @@ def test_released_checkpoints(file, released, wrapped, change):
     assert set(report.loaded) == set(model.state_dict())
     assert [name.split(".")[-2] for name in report.skipped] == ["conv1_temp", "conv1_temp"]
     assert report.left_initial == ()
-    exported = head_in_the_backbone(export_upstream(model))
-    for key, value in head_in_the_backbone(state).items():
-        if "conv1_temp" not in key:
-            assert exported[f"module.{key.removeprefix('module.')}"].equal(value)
+    exported = without_prefix(export_upstream(model))
+    assert list(exported) == list(without_prefix(state))
+    for key, value in without_prefix(state).items():
+        assert exported[key].equal(torch.zeros_like(value) if "conv1_temp" in key else value)
 
 
 def test_a_full_size_checkpoint(file):
@@ -114,6 +114,51 @@ def test_export_and_back(file, name, dropout):
     report = load_checkpoint(other, file({"state_dict": exported}))
     assert report.format == UPSTREAM
     assert_equal(other.state_dict(), model.state_dict())
+
+
+def head_of(exported):
+    """Where the classifier is, and how many tensors there are of it."""
+    heads = [key for key in exported if key.startswith(("module.new_fc", "module.base_model.fc"))]
+    return heads[0].removesuffix(".weight").removeprefix("module."), len(heads)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_head_goes_where_the_loaded_file_had_it(file, released, dropout):
+    """Whatever the network's dropout; what is loaded later counts."""
+    own = "base_model.fc" if dropout == 0 else "new_fc"
+    model = network(dropout=dropout)
+    assert head_of(export_upstream(model)) == (own, 2)
+    for state, head in (
+        (released, "new_fc"),
+        (head_in_the_backbone(released), "base_model.fc"),
+        (network().state_dict(), own),
+    ):
+        load_checkpoint(model, file(state))
+        assert head_of(export_upstream(model)) == (head, 2)
+    for head in ("new_fc", "base_model.fc"):
+        load_checkpoint(model, file(released))
+        assert head_of(export_upstream(model, head=head)) == (head, 2)
+
+
+@pytest.mark.parametrize("change", [dict, head_in_the_backbone])
+def test_a_new_head_goes_where_dropout_has_it(file, released, change):
+    for dropout, head in ((0.0, "base_model.fc"), (0.5, "new_fc")):
+        model = network(dropout=dropout)
+        load_checkpoint(model, file(change(released)), new_head=True)
+        assert head_of(export_upstream(model)) == (head, 2)
+
+
+@pytest.mark.parametrize("head", ["fc", "", "module.new_fc", 1])
+def test_there_is_no_other_head(head):
+    with pytest.raises(UserError, match=r"base_model\.fc") as refusal:
+        export_upstream(network(), head=head)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_refused_file_does_not_move_the_head(file, released):
+    model = network(num_classes=6)
+    refused(model, file(head_in_the_backbone(released)), "classes")
+    assert head_of(export_upstream(model)) == ("new_fc", 2)
 
 
 def test_export_is_what_the_released_code_loads_strictly():
