@@ -69,15 +69,16 @@ class Case:
 
 
 CASES = {
-    "R50 T8 174": Case("resnet50", 8, 174, 112),
-    "R50 T16 174": Case("resnet50", 16, 174, 64),
-    "R50 T8 400": Case("resnet50", 8, 400, 48, prefix=""),
-    "R50 T16 101": Case("resnet50", 16, 101, 48, dropout=0.0),
-    "R50 T8 51": Case("resnet50", 8, 51, 48, dropout=0.0, prefix=""),
-    "R101 T8 174": Case("resnet101", 8, 174, 64),
-    "R101 T16 400": Case("resnet101", 16, 400, 48, prefix=""),
-    "R50 T8 224": Case("resnet50", 8, 5, 224),
-    "R50 T8 256": Case("resnet50", 8, 5, 256),
+    **{
+        f"R{backbone[6:]} T{segments} {size}": Case(backbone, segments, 174, size)
+        for backbone in DEPTHS
+        for segments in (8, 16)
+        for size in (112, 224, 256)
+    },
+    "400 classes": Case("resnet50", 8, 400, 48, prefix=""),
+    "400 classes, R101 T16": Case("resnet101", 16, 400, 48, prefix=""),
+    "101 classes, no dropout": Case("resnet50", 16, 101, 48, dropout=0.0),
+    "51 classes, no dropout": Case("resnet50", 8, 51, 48, dropout=0.0, prefix=""),
 }
 
 
@@ -91,7 +92,7 @@ def test_evaluation_and_round_trip(case, tmp_path):
             expected = literal.to(precision).eval()(clips.to(precision).flatten(1, 3))
             assert (found - expected).abs().max() < bound * expected.abs().max()
     exported = export_upstream(ours.float())
-    assert set(exported) == {f"module.{key.removeprefix('module.')}" for key in state}
+    assert list(exported) == [f"module.{key.removeprefix('module.')}" for key in state]
     for key, value in state.items():
         if "conv1_temp" not in key:
             assert exported[f"module.{key.removeprefix('module.')}"].equal(value), key
