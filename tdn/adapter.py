@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from tdn.clip_classifier import ClipClassifier, Ideas
-from tdn.config import TemporalConfig
+from tdn.config import ModelConfig, TemporalConfig
 from tdn.errors import UserError
+from tdn.model_rules import check_model
 from tdn.models import VARIANTS
 from tdn.resnet import TemporalModules
 from tdn.short_term import inflated
@@ -77,10 +78,15 @@ def adapt(
         A network like those of ``tdn.create_model``, in training mode.
 
     Raises:
-        UserError: the backbone lacks something that the anatomy names, or has no known one.
+        UserError: a value does not fit; or the backbone lacks something that the anatomy names,
+            has no known anatomy, or was adapted before. It is then as it was.
     """
+    kind = type(backbone).__name__
+    settings = ModelConfig(
+        num_segments=num_segments, num_classes=num_classes, dropout=dropout, temporal=temporal
+    )
+    temporal = check_model(f"the adapted {kind}", ideas, settings)
     if anatomy is None:
-        kind = type(backbone).__name__
         if kind not in ANATOMIES:
             raise UserError(
                 f"backbone {kind}: its anatomy is not known; pass one with anatomy=Anatomy(...)"
@@ -111,6 +117,10 @@ class CopiedShortTermTDM(nn.Module):
         return first, None if self.stage is None else self.stage(first)
 
 
+class Carrier(nn.Sequential):
+    """A module of a backbone, and the temporal modules that take over its output."""
+
+
 class AdaptedNetwork(ClipClassifier):
     """A backbone with temporal modules (see ``adapt``)."""
 
@@ -127,13 +137,18 @@ class AdaptedNetwork(ClipClassifier):
         super().__init__(ideas, temporal, num_segments, num_classes)
         self.stem = nn.Sequential(*(_find(backbone, name) for name in anatomy.stem))
         stages = [_find(backbone, name) for name in anatomy.stages]
+        if any(isinstance(module, Carrier) for module in backbone.modules()):
+            raise UserError(
+                f"backbone {type(backbone).__name__}: it is part of an adapted network already; "
+                "adapt a new one"
+            )
+        channels, features = _probe(self.stem, stages, anatomy.carrier)
         self.short_term = None
         if ideas.short_term:
             twice = temporal.fusions != "first"
             self.short_term = CopiedShortTermTDM(self.stem, stages[0] if twice else None)
-        channels, features = _probe(self.stem, stages, anatomy.carrier)
         for number, stage in enumerate(stages, start=1):
-            _insert(stage, anatomy.carrier, channels, self.carried(number))
+            _insert(stage, anatomy.carrier, channels[number - 1], self.carried(number))
         self.stage1, self.stage2, self.stage3, self.stage4 = stages
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, num_classes)
@@ -156,40 +171,48 @@ def _blocks(stage: nn.Module, carrier: str) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def _probe(
-    stem: nn.Module, stages: list[nn.Module], carrier: str
-) -> tuple[dict[nn.Module, int], int]:
-    """Channels behind every carrier, and those of the last stage, seen on an image."""
+def _probe(stem: nn.Module, stages: list[nn.Module], carrier: str) -> tuple[list[list[int]], int]:
+    """Channels behind the carriers, by stage and block, and those of the last stage.
+
+    They are seen on an image that passes through a copy: whatever comes of it, the backbone
+    itself keeps its mode and statistics and gets no hooks.
+    """
+    network = copy.deepcopy(nn.Sequential(stem, *stages)).eval()
     seen: dict[nn.Module, int] = {}
 
-    def see(module: nn.Module, _: object, output: Tensor) -> None:
-        seen[module] = output.shape[1]
+    def see(module: nn.Module, _: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() == 4:
+            seen[module] = output.shape[1]
 
-    hooks = []
-    for number, stage in enumerate(stages, start=1):
-        blocks = _blocks(stage, carrier)
-        if not blocks:
-            raise UserError(
-                f"backbone: no block of stage {number} has a module {carrier}; correct the anatomy"
-            )
-        hooks += [block.get_submodule(carrier).register_forward_hook(see) for block in blocks]
-    network = nn.Sequential(stem, *stages).eval()
-    parameter = next(network.parameters())
-    output = network(parameter.new_zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
-    for hook in hooks:
-        hook.remove()
-    return seen, output.shape[1]
+    carriers = []
+    for stage in list(network)[1:]:
+        carriers.append([block.get_submodule(carrier) for block in _blocks(stage, carrier)])
+        for module in carriers[-1]:
+            module.register_forward_hook(see)
+    image = next(network.parameters()).new_zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
+    try:
+        output = network(image)
+    except Exception as error:  # whatever modules make of it that do not belong together
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"backbone: its stem and stages do not run one after the other on an image ({reason}); "
+            "correct the anatomy"
+        ) from error
+    for number, modules in enumerate(carriers, start=1):
+        lack = f"no block of stage {number} has a module {carrier}" if not modules else ""
+        if not seen.keys() >= set(modules):
+            lack = f"the module {carrier} of stage {number} gives no maps (M, C, H, W)"
+        if lack:
+            raise UserError(f"backbone: {lack}; correct the anatomy")
+    return [[seen[module] for module in modules] for modules in carriers], output.shape[1]
 
 
-def _insert(
-    stage: nn.Module, carrier: str, channels: dict[nn.Module, int], temporal: TemporalModules
-) -> None:
+def _insert(stage: nn.Module, carrier: str, channels: list[int], temporal: TemporalModules) -> None:
     """Put the temporal modules behind the carrier of every block."""
-    for block in _blocks(stage, carrier):
-        module = block.get_submodule(carrier)
+    for block, c in zip(_blocks(stage, carrier), channels, strict=True):
         parts = OrderedDict(
-            carrier=module,
-            long_term=temporal.build_long_term(channels[module]),
-            temporal_conv=temporal.build_temporal_conv(channels[module]),
+            carrier=block.get_submodule(carrier),
+            long_term=temporal.build_long_term(c),
+            temporal_conv=temporal.build_temporal_conv(c),
         )
-        block.add_module(carrier, nn.Sequential(parts))
+        block.add_module(carrier, Carrier(parts))

@@ -88,7 +88,8 @@ def load_checkpoint(
     - our own: what training writes, or a bare state dict.
 
     Args:
-        model: a network of ``create_model``, changed in place; not at all if the file is refused.
+        model: a network of ``create_model`` or of ``tdn.adapter.adapt``, which only our own fit;
+            changed in place, not at all if the file is refused.
         path: the file, as ``torch.save`` wrote it.
         new_head: do not take the file's classifier, to fine-tune on other classes.
 
@@ -101,7 +102,7 @@ def load_checkpoint(
     path = Path(path)
     tensors = _state_dict(_read(path), path)
     own = model.state_dict()
-    kind = _recognise(tensors, path)
+    kind = OWN if tensors.keys() == own.keys() else _recognise(tensors, path)
     if kind == TORCHVISION:
         match = _match_torchvision(tensors, own)
     else:

@@ -19,6 +19,7 @@ from tdn.config import TemporalConfig
 from tdn.errors import UserError
 from tdn.kernels.fusion import fusion
 from tdn.kernels.short_term_stem import FRAMES, centre_frames, short_term_stem
+from tdn.model_rules import published_fusion_weights
 from tdn.resnet import TemporalModules
 
 SMALLEST_FRAME = 33
@@ -35,11 +36,6 @@ class Ideas:
     """L-TDM in the blocks of stages 2 to 4."""
     temporal_conv: bool
     """Temporal conv in the same blocks."""
-
-
-def published_fusion_weights(num_segments: int) -> tuple[float, float]:
-    """Those of [frame, differences]: even for 8 segments, else in favour of the frame."""
-    return (0.5, 0.5) if num_segments == 8 else (0.75, 0.25)
 
 
 class ClipClassifier(nn.Module):

@@ -19,6 +19,8 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from tdn.config import Config
 from tdn.errors import UserError
+from tdn.model_rules import MODEL_RULES
+from tdn.rules import Rule, check_rules
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -219,29 +221,25 @@ def _one_line(message: str) -> str:
         return f"'{word}' is not an option; options are written '--key.name VALUE'"
     key = re.search(r'Parser key "([^"]+)"', message)
     given = re.search(r"(?:Got value|Given value): (.*)", message)
-    wanted = re.search(r"Expected an? (.*?)\. Got value", message)
     if key and given:
-        kinds = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
-        kinds |= {"<class 'dict'>": "a map such as '{86: 87, 87: 86}'"}
-        kinds |= {"<class 'list'>": "a list such as '[30, 45]'"}
-        kinds |= {"<class 'bool'>": "true or false", "<class 'str'>": "text (quote a number)"}
-        if wanted is None:
-            need = "a value of the type that 'tdn train --help' shows"
-        elif wanted[1].startswith("typing.Literal"):
-            need = "one of " + wanted[1][len("typing.Literal") :].strip("[]").replace("'", "")
-        else:
-            need = kinds.get(wanted[1], wanted[1])
-        return f"{key[1]}: '{given[1]}' does not fit; give {need}"
+        wanted = re.search(r"Expected an? (.*?)\. Got value", message)
+        return f"{key[1]}: '{given[1]}' does not fit; give {_need(key[1], wanted and wanted[1])}"
     return " ".join(message.split())
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rule:
-    """A condition on one key's value and what to say when it fails."""
-
-    key: str
-    holds: Any
-    need: str
+def _need(key: str, wanted: str | None) -> str:
+    """What fits a key: what its rule says, or else the type that jsonargparse wanted."""
+    needs = {rule.key: rule.need for rule in _RULES}
+    if key in needs:
+        return needs[key]
+    if wanted is None:
+        return "a value of the type that 'tdn train --help' shows"
+    if wanted.startswith("typing.Literal"):
+        return "one of " + wanted[len("typing.Literal") :].strip("[]").replace("'", "")
+    kinds = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
+    kinds |= {"<class 'dict'>": "a map such as '{86: 87, 87: 86}'"}
+    kinds |= {"<class 'bool'>": "true or false", "<class 'str'>": "text (quote a number)"}
+    return kinds.get(wanted, wanted)
 
 
 def _is_crop(value: Any) -> bool:
@@ -250,40 +248,38 @@ def _is_crop(value: Any) -> bool:
 
 
 _RULES = (
-    _Rule("output", lambda v: bool(v.strip()), "a folder's name"),
-    _Rule("seed", lambda v: 0 <= v < 2**63, "a whole number from 0"),
-    _Rule("model.num_segments", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("model.num_classes", lambda v: v >= 1, "the number of classes in the lists"),
-    _Rule("model.dropout", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
-    _Rule("model.width", lambda v: v >= 8 and v % 8 == 0, "a multiple of 8"),
-    _Rule("data.batch_size", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("data.crop_size", _is_crop, "pixels from 33: one number or [height, width]"),
-    _Rule("data.short_side", lambda v: v >= 32, "a whole number of pixels from 32"),
-    _Rule(
+    Rule("output", lambda v: bool(v.strip()), "a folder's name"),
+    Rule("seed", lambda v: 0 <= v < 2**63, "a whole number from 0"),
+    *MODEL_RULES,
+    Rule("model.width", lambda v: v >= 8 and v % 8 == 0, "a multiple of 8"),
+    Rule("data.batch_size", lambda v: v >= 1, "a whole number from 1"),
+    Rule("data.crop_size", _is_crop, "pixels from 33: one number or [height, width]"),
+    Rule("data.short_side", lambda v: v >= 32, "a whole number of pixels from 32"),
+    Rule(
         "data.scales",
         lambda v: len(v) > 0 and all(0 < s <= 1 for s in v),
-        "a list of numbers above 0, at most 1",
+        "numbers above 0, at most 1, such as [1, 0.75]",
     ),
-    _Rule("data.num_threads", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("data.prefetch", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("data.max_bad_share", lambda v: 0 <= v <= 1, "a number from 0 to 1"),
-    _Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
-    _Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),
-    _Rule("optimizer.momentum", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
-    _Rule("optimizer.clip_norm", lambda v: 0 <= v < math.inf, "a number from 0 (0: no clipping)"),
-    _Rule(
+    Rule("data.num_threads", lambda v: v >= 1, "a whole number from 1"),
+    Rule("data.prefetch", lambda v: v >= 1, "a whole number from 1"),
+    Rule("data.max_bad_share", lambda v: 0 <= v <= 1, "a number from 0 to 1"),
+    Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
+    Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),
+    Rule("optimizer.momentum", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    Rule("optimizer.clip_norm", lambda v: 0 <= v < math.inf, "a number from 0 (0: no clipping)"),
+    Rule(
         "schedule.milestones",
         lambda v: all(m >= 0 for m in v) and v == sorted(set(v)),
-        "rising epoch numbers",
+        "rising epoch numbers such as [30, 45]",
     ),
-    _Rule("schedule.gamma", lambda v: 0 < v <= 1, "a number above 0, at most 1"),
-    _Rule("schedule.min_lr", lambda v: 0 <= v < math.inf, "a number from 0"),
-    _Rule("schedule.warmup_epochs", lambda v: 0 <= v < math.inf, "a number from 0"),
-    _Rule("training.epochs", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("training.label_smoothing", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
-    _Rule("training.validate_every", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("training.log_every", lambda v: v >= 1, "a whole number from 1"),
-    _Rule("training.cpu_threads", lambda v: v >= 0, "a whole number from 0 (0: torch's choice)"),
+    Rule("schedule.gamma", lambda v: 0 < v <= 1, "a number above 0, at most 1"),
+    Rule("schedule.min_lr", lambda v: 0 <= v < math.inf, "a number from 0"),
+    Rule("schedule.warmup_epochs", lambda v: 0 <= v < math.inf, "a number from 0"),
+    Rule("training.epochs", lambda v: v >= 1, "a whole number from 1"),
+    Rule("training.label_smoothing", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    Rule("training.validate_every", lambda v: v >= 1, "a whole number from 1"),
+    Rule("training.log_every", lambda v: v >= 1, "a whole number from 1"),
+    Rule("training.cpu_threads", lambda v: v >= 0, "a whole number from 0 (0: torch's choice)"),
 )
 
 
@@ -293,12 +289,7 @@ def check_config(config: Config) -> None:
     Raises:
         UserError: Names the key, the value and what fits.
     """
-    for rule in _RULES:
-        value: Any = config
-        for part in rule.key.split("."):
-            value = getattr(value, part)
-        if not rule.holds(value):
-            raise UserError(f"{rule.key}: {value!r} does not fit; give {rule.need}")
+    check_rules(_RULES, config)
     classes = config.model.num_classes
     for label, mirrored in config.data.flip_labels.items():
         if not (0 <= label < classes and 0 <= mirrored < classes):

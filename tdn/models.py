@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import functools
-import logging
 
-from tdn.clip_classifier import Ideas, published_fusion_weights
-from tdn.config import TemporalConfig
+from tdn.clip_classifier import Ideas
+from tdn.config import ModelConfig, TemporalConfig
 from tdn.errors import UserError
+from tdn.model_rules import check_model
 from tdn.network import Backbone, Network
 from tdn.resnet import BasicBlock, Bottleneck
+from tdn.rules import Rule, is_whole
 
 VARIANTS = {
     "tdn": Ideas(short_term=True, long_term=True, temporal_conv=True),
@@ -34,7 +34,7 @@ BACKBONES = {
 }
 """What the second half of a name stands for; resnet10 is for demonstrations."""
 
-_log = logging.getLogger("tdn")
+_WIDTH = Rule("model.width", lambda v: is_whole(v) and v >= 1, "a whole number from 1")
 
 
 def list_models() -> list[str]:
@@ -67,65 +67,24 @@ def create_model(
         The network, in training mode.
 
     Raises:
-        UserError: an unknown name, a number out of range, or a detail of a temporal module that
-            the named network does not have.
+        UserError: an unknown name, a value that does not fit, or a detail of a temporal module
+            that the named network does not have.
     """
     if name not in list_models():
-        near = difflib.get_close_matches(name, list_models(), n=1)
+        near = difflib.get_close_matches(str(name), list_models(), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(
             f"model.name: there is no {name!r}; {hint}a name is one of {', '.join(VARIANTS)}, "
             f"an underscore, and one of {', '.join(BACKBONES)}"
         )
-    counts = {"num_classes": num_classes, "num_segments": num_segments, "width": width}
-    for key, value in counts.items():
-        if value < 1:
-            raise UserError(f"model.{key} is {value}; set it to 1 or more")
-    if not 0 <= dropout < 1:
-        raise UserError(f"model.dropout is {dropout}; set it to 0 or more and less than 1")
     variant, backbone = name.split("_")
     ideas = VARIANTS[variant]
-    _check_temporal(temporal, name, ideas)
-    if ideas.short_term and temporal.fusion_weights is None and num_segments != 8:
-        _warn_of_fusion_weights(num_segments)
+    settings = ModelConfig(name, num_segments, num_classes, dropout, temporal=temporal)
+    temporal = check_model(name, ideas, settings)
+    _WIDTH.check(width)
     network = Network(
         BACKBONES[backbone], ideas, num_segments, num_classes, dropout, width, temporal
     )
     if partial_bn:
         network.freeze_batch_norms()
     return network
-
-
-def _check_temporal(temporal: TemporalConfig, name: str, ideas: Ideas) -> None:
-    """Refuse values that make no network, and those that the named one has no use for."""
-    if not temporal.stages or not set(temporal.stages) <= {1, 2, 3, 4}:
-        raise UserError(
-            f"model.temporal.stages is {list(temporal.stages)}; give some of the stages 1 to 4"
-        )
-    published = TemporalConfig()
-    owners = {
-        "fusions": ("S-TDM", ideas.short_term),
-        "fusion_weights": ("S-TDM", ideas.short_term),
-        "directions": ("L-TDM", ideas.long_term),
-        "branches": ("L-TDM", ideas.long_term),
-        "stages": ("L-TDM", ideas.long_term),
-    }
-    for key, (module, present) in owners.items():
-        if not present and getattr(temporal, key) != getattr(published, key):
-            raise UserError(
-                f"model.temporal.{key} is set, but {name} has no {module}; "
-                "drop the key or choose a network that has one"
-            )
-
-
-@functools.cache
-def _warn_of_fusion_weights(num_segments: int) -> None:
-    """Say once which rule holds, as it changes the network between 8 and other segments."""
-    a, b = published_fusion_weights(num_segments)
-    _log.warning(
-        "model.num_segments %d: S-TDM's fusions weigh frame and differences %g and %g, the "
-        "released code's rule for all but 8 segments; model.temporal.fusion_weights changes it",
-        num_segments,
-        a,
-        b,
-    )

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdn import UserError
+from tdn import UserError, load_checkpoint
 from tdn.adapter import ANATOMIES, Anatomy, adapt
+from tdn.checkpoint import OWN
 from tdn.clip_classifier import Ideas
 from tdn.config import TemporalConfig
 from tdn.long_term import LongTermTDM
+from tdn.models import VARIANTS
 from tdn.temporal_conv import TemporalConv
 
 T = 3
@@ -215,6 +217,19 @@ def test_motion_matters(style):
             assert (model(changed) - logits).abs().max() > 1e-3 * logits.abs().max()
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_its_own_checkpoint_is_loaded(style, tmp_path):
+    path, source = tmp_path / "last.pt", adapted(style)
+    torch.save({"model": source.state_dict()}, path)
+    model = adapt(STYLES[style](), num_classes=4, num_segments=T)
+    report = load_checkpoint(model, path)
+    assert report.format == OWN
+    assert report.loaded == tuple(source.state_dict())
+    torch.testing.assert_close(model.state_dict(), source.state_dict(), rtol=0, atol=0)
+    with pytest.raises(UserError, match="new_head"):
+        load_checkpoint(adapt(STYLES[style](), num_classes=5), path)
+
+
 def test_ablations_apply():
     whole = {name for name, _ in adapted("RegNet").named_parameters()}
     details = TemporalConfig(fusions="first", branches="none", stages=(4,))
@@ -237,8 +252,49 @@ def test_ablations_apply():
 )
 def test_what_a_backbone_lacks_is_named(anatomy, named):
     backbone = nn.Sequential() if anatomy is None else RegNet()
+    refused(backbone, anatomy, named)
+
+
+def refused(backbone, anatomy, named):
+    """The backbone stays as it was: state, mode, modules and hooks."""
+    backbone.train()
+    before = copy.deepcopy(backbone)
     with pytest.raises(UserError, match=named) as refusal:
         adapt(backbone, num_classes=2, anatomy=anatomy)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert repr(backbone) == repr(before)
+    torch.testing.assert_close(backbone.state_dict(), before.state_dict(), rtol=0, atol=0)
+    for module in backbone.modules():
+        assert module.training
+        assert not module._forward_hooks
+
+
+def test_modules_that_do_not_belong_together_are_refused():
+    refused(RegNet(), Anatomy(("stem",), ("s2", "s1", "s3", "s4"), "conv1"), "one after the other")
+    refused(ConvNeXt(), Anatomy(("stem",), ("stages",) * 4, "conv_dw"), "one after the other")
+    stages = ("stages.0", "stages.1", "stages.2", "stages.3")
+    refused(ConvNeXt(), Anatomy(("stages.0",), stages, "conv_dw"), "one after the other")
+
+
+def test_a_carrier_must_run_in_every_block():
+    backbone, anatomy = RegNet(), Anatomy(("stem",), ("s1", "s2", "s3", "s4"), "spare")
+    for stage in (backbone.s1, backbone.s2, backbone.s4):
+        stage.b1 = nn.Sequential(OrderedDict(spare=stage.b1))
+    refused(backbone, anatomy, "no block of stage 3 has a module spare")
+    backbone.s3.b2.spare = nn.Identity()  # which its forward does not call
+    refused(backbone, anatomy, "spare of stage 3 gives no maps")
+
+
+@pytest.mark.parametrize("ideas", [VARIANTS["tdn"], NONE])
+def test_a_backbone_serves_one_network(ideas):
+    backbone = RegNet()
+    model = adapt(backbone, num_classes=4, num_segments=T, ideas=ideas).eval()
+    with torch.no_grad():
+        before = model(clips())
+        backbone.eval()
+        with pytest.raises(UserError, match="adapted") as refusal:
+            adapt(backbone, num_classes=4, num_segments=T)
+        assert model(clips()).equal(before)
     assert len(str(refusal.value).splitlines()) == 1
 
 

@@ -108,6 +108,12 @@ def test_plain_values_only(tmp_path):
         ("schedule:\n  milestones: [30, x]\n", ["schedule.milestones", "x"]),
         ("schedule:\n  milestones: [30, 20]\n", ["schedule.milestones"]),
         ("model:\n  num_segments: true\n", ["model.num_segments"]),
+        ("model:\n  temporal:\n    stages: 2\n", ["model.temporal.stages", "[2, 3, 4]"]),
+        ("model:\n  temporal:\n    stages: [2, x]\n", ["temporal.stages", "'x'", "[2, 3, 4]"]),
+        ("model: {temporal: {fusion_weights: 0.5}}\n", ["fusion_weights", "[0.5, 0.5]"]),
+        ("model: {temporal: {fusion_weights: [1]}}\n", ["fusion_weights", "[0.5, 0.5]"]),
+        ("model: {temporal: {fusion_weights: [.nan, 1]}}\n", ["fusion_weights", "[0.5, 0.5]"]),
+        ("model: {temporal: {fusions: none}}\n", ["model.temporal.fusions", "first, second"]),
         ("seed: 1\nmodel:\n  width: 8\nseed: 2\n", ["recipe.yaml:4", "seed"]),
         ("model: {width: 8, width: 16}\n", ["recipe.yaml", "width"]),
         ("model: " + "[" * 3000, ["recipe.yaml"]),
@@ -179,3 +185,18 @@ def test_configurations_made_in_python_are_checked_too():
     config.optimizer.lr = -1.0
     with pytest.raises(UserError, match=r"optimizer\.lr"):
         resolve_config(config)
+    config.optimizer.lr = "fast"
+    with pytest.raises(UserError, match=r"optimizer\.lr: 'fast'"):
+        resolve_config(config)
+
+
+def test_a_wrong_type_is_answered_as_a_wrong_value():
+    for key, value, wrong in (
+        ("optimizer.lr", "-1", "fast"),
+        ("data.crop_size", "[1, 1]", "big"),
+        ("schedule.milestones", "[2, 1]", "2"),
+        ("model.temporal.stages", "[7]", "7"),
+        ("model.dropout", "2", "half"),
+    ):
+        of_value, of_type = refusal(None, f"--{key}={value}"), refusal(None, f"--{key}={wrong}")
+        assert of_value.split("; give ")[1] == of_type.split("; give ")[1]

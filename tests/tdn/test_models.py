@@ -128,10 +128,14 @@ def test_the_rule_for_other_than_8_segments_is_told_once(caplog):
     assert made() == ((0.75, 0.25), [])
 
 
-@pytest.mark.parametrize("given", ["", "x", "tdn", "tdn_", "resnet50", "tdn_resnet50_", "TDN"])
+@pytest.mark.parametrize(
+    "given",
+    ["", "x", "tdn", "tdn_", "resnet50", "tdn_resnet50_", "TDN", 5, None, ["tdn_resnet50"]],
+)
 def test_any_other_name_is_refused(given):
-    with pytest.raises(UserError, match="resnet152"):
+    with pytest.raises(UserError, match="resnet152") as refusal:
         create_model(given, num_classes=2)
+    assert len(str(refusal.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -141,12 +145,15 @@ def test_any_other_name_is_refused(given):
         {"num_classes": -1},
         {"num_classes": 2, "num_segments": 0},
         {"num_classes": 2, "width": 0},
+        {"num_classes": 2, "width": "64"},
+        {"num_classes": 2, "width": 32.0},
+        {"num_classes": 2, "width": True},
         {"num_classes": 2, "dropout": 1.0},
         {"num_classes": 2, "dropout": -0.1},
         {"num_classes": 2, "dropout": float("nan")},
     ],
 )
-def test_numbers_out_of_range_are_refused_by_key(settings):
+def test_numbers_that_do_not_fit_are_refused_by_key(settings):
     key = list(settings)[-1]
     with pytest.raises(UserError, match=f"model.{key}") as refusal:
         create_model("tdn_resnet10", **settings)
