@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+
+from torch import nn
 
 from tdn.clip_classifier import Ideas
 from tdn.config import ModelConfig, TemporalConfig
@@ -33,6 +36,9 @@ BACKBONES = {
     "resnet152": Backbone(Bottleneck, (3, 8, 36, 3)),
 }
 """What the second half of a name stands for; resnet10 is for demonstrations."""
+
+RELEASED = ("resnet50", "resnet101")
+"""Backbones of the released checkpoints; the variant is tdn."""
 
 _WIDTH = Rule("model.width", lambda v: is_whole(v) and v >= 1, "a whole number from 1")
 
@@ -88,3 +94,17 @@ def create_model(
     if partial_bn:
         network.freeze_batch_norms()
     return network
+
+
+def is_released(network: nn.Module) -> bool:
+    """Whether a network has the form of one that there are released checkpoints of.
+
+    It is then of full width, with whole temporal modules; classes, segments and the weights of
+    the fusions may be others.
+    """
+    if not isinstance(network, Network):
+        return False
+    shapes = [BACKBONES[name] for name in RELEASED]
+    whole = dataclasses.replace(network.temporal, fusion_weights=None) == TemporalConfig()
+    shaped = network.backbone in shapes and network.width == 64
+    return shaped and whole and network.ideas == VARIANTS["tdn"]

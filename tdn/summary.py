@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tdn.adapter import CopiedShortTermTDM
 from tdn.clip_classifier import ClipClassifier
-from tdn.config import TemporalConfig
 from tdn.kernels.short_term_stem import FRAMES
 from tdn.long_term import LongTermTDM
+from tdn.models import is_released
 from tdn.short_term import ShortTermTDM
 from tdn.temporal_conv import TemporalConv
 
@@ -31,6 +32,13 @@ _WITHOUT_TRAFFIC = {aten.empty, aten.empty_like, aten.new_empty, aten.empty_stri
 """Operations that touch no element."""
 _WRITING = {aten.copy_, aten.fill_, aten.zero_}
 """Operations that do not read what they change."""
+
+PARTS: dict[str, tuple[type[nn.Module], ...]] = {
+    "S-TDM": (ShortTermTDM, CopiedShortTermTDM),
+    "L-TDM": (LongTermTDM,),
+    "temporal conv": (TemporalConv,),
+}
+"""What TDN adds to a backbone, and the modules that are such."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +95,13 @@ def summarise(network: ClipClassifier, height: int, width: int) -> Summary:
         name: counter.own[name] + _sum(counter.own[inner] for inner in _below(name, counter.own))
         for name in counter.own
     }
-    kinds = {"S-TDM": ShortTermTDM, "L-TDM": LongTermTDM, "temporal conv": TemporalConv}
     parts = {}
-    for part, kind in kinds.items():
-        names = [name for name, module in network.named_modules() if isinstance(module, kind)]
+    for part, kinds in PARTS.items():
+        names = [name for name, module in network.named_modules() if isinstance(module, kinds)]
         if names:
             parts[part] = _sum(modules[name] for name in names)
-    released = len(parts) == len(kinds) and network.temporal == TemporalConfig()
-    return Summary(modules, parts, modules["stem.conv"].parameters if released else None)
+    dead = modules["stem.conv"].parameters if is_released(network) else None
+    return Summary(modules, parts, dead)
 
 
 def _sum(costs: Iterable[Cost]) -> Cost:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tdn import create_model
+from tdn.adapter import Anatomy, adapt
 from tdn.config import TemporalConfig
 from tdn.summary import Cost, summarise, table
 
@@ -43,10 +44,45 @@ def test_temporal_modules_cost_little_arithmetic_and_much_traffic():
 def test_an_ablation_has_the_parts_it_has():
     assert summary_of("tsn_resnet50").parts == {}
     assert set(summary_of("ltdm-tconv_resnet18").parts) == {"L-TDM", "temporal conv"}
-    assert summary_of("tsn_resnet50").dead_in_released is None
     partial = summary_of("tdn_resnet18", temporal=TemporalConfig(branches="none"))
-    assert partial.dead_in_released is None
     assert partial.parts["L-TDM"].parameters < summary_of("tdn_resnet18").parts["L-TDM"].parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "released"),
+    [
+        ("tdn_resnet50", {"temporal": TemporalConfig(stages=(4, 2, 3, 2))}, True),
+        ("tdn_resnet101", {"temporal": TemporalConfig(fusion_weights=(0.6, 0.4))}, True),
+        ("tdn_resnet50", {"segments": 3, "classes": 7}, True),
+        ("tdn_resnet50", {"width": 32}, False),
+        ("tdn_resnet50", {"temporal": TemporalConfig(stages=(2, 3))}, False),
+        ("tdn_resnet50", {"temporal": TemporalConfig(fusions="second")}, False),
+        ("tdn_resnet50", {"temporal": TemporalConfig(directions="next")}, False),
+        ("tdn_resnet34", {}, False),
+        ("tdn_resnet152", {}, False),
+        ("tdms_resnet50", {}, False),
+        ("tsn_resnet101", {}, False),
+    ],
+)
+def test_only_a_released_form_is_compared_with_a_released_checkpoint(name, settings, released):
+    summary = summary_of(name, size=64, **settings)
+    assert summary.dead_in_released == (9_472 if released else None)
+    assert ("released" in table(summary, 1)) == released
+
+
+def test_adapted_networks_have_the_same_parts():
+    anatomy = Anatomy(("stem",), ("stage1", "stage2", "stage3", "stage4"), "norm1")
+    with torch.device("meta"):
+        backbone = create_model("tsn_resnet50", num_classes=2)
+        model = adapt(backbone, num_classes=174, anatomy=anatomy)
+    summary, ours = summarise(model, 224, 224), summary_of("tdn_resnet50")
+    assert summary.parts.keys() == ours.parts.keys()
+    stem_bias = backbone.stem.conv.out_channels
+    assert summary.parts["S-TDM"].parameters == ours.parts["S-TDM"].parameters + stem_bias
+    assert summary.total.multiply_adds == ours.total.multiply_adds
+    for part in ("L-TDM", "temporal conv"):
+        assert summary.parts[part] == ours.parts[part]
+    assert summary.dead_in_released is None
 
 
 def test_modules_add_up():
