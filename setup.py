@@ -59,6 +59,7 @@ setup(
         "scikit-image>=0.24",
     ],
     extras_require={
+        "timm": ["timm>=1.0"],  # backbones for tdn.adapter
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -13,7 +13,6 @@ start it too. What the backbone has beside these, such as its classifier, is not
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from tdn.clip_classifier import ClipClassifier, Ideas
 from tdn.config import ModelConfig, TemporalConfig
 from tdn.errors import UserError
+from tdn.long_term import mix_over_time
 from tdn.model_rules import check_model
 from tdn.models import VARIANTS
 from tdn.resnet import TemporalModules
@@ -117,8 +117,24 @@ class CopiedShortTermTDM(nn.Module):
         return first, None if self.stage is None else self.stage(first)
 
 
-class Carrier(nn.Sequential):
-    """A module of a backbone, and the temporal modules that take over its output."""
+class Carrier(nn.Module):
+    """A module of a backbone, and the temporal modules that take over its output.
+
+    Args:
+        carrier: the backbone's module.
+        channels: C of its output.
+        temporal: what takes over.
+    """
+
+    def __init__(self, carrier: nn.Module, channels: int, temporal: TemporalModules) -> None:
+        super().__init__()
+        self.carrier = carrier
+        self.long_term = temporal.build_long_term(channels)
+        self.temporal_conv = temporal.build_temporal_conv(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N*T, C, H, W) of the carrier's input."""
+        return mix_over_time(self.long_term, self.temporal_conv, self.carrier(x))
 
 
 class AdaptedNetwork(ClipClassifier):
@@ -210,9 +226,4 @@ def _probe(stem: nn.Module, stages: list[nn.Module], carrier: str) -> tuple[list
 def _insert(stage: nn.Module, carrier: str, channels: list[int], temporal: TemporalModules) -> None:
     """Put the temporal modules behind the carrier of every block."""
     for block, c in zip(_blocks(stage, carrier), channels, strict=True):
-        parts = OrderedDict(
-            carrier=block.get_submodule(carrier),
-            long_term=temporal.build_long_term(c),
-            temporal_conv=temporal.build_temporal_conv(c),
-        )
-        block.add_module(carrier, Carrier(parts))
+        block.add_module(carrier, Carrier(block.get_submodule(carrier), c, temporal))
