@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
 from tdn import create_model
+from tdn.config import TemporalConfig
 from tdn.models import VARIANTS
 
 T = 8
@@ -41,6 +45,23 @@ def logits(model, x):
 def test_compiled_into_one_graph(network):
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(logits(compiled, clips("uint8")), logits(network, clips("uint8")))
+
+
+@pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None,
+    reason="torch.compile needs a C++ compiler for the CPU: install g++ or set CXX",
+)
+@pytest.mark.timeout(900)  # the C++ compiler takes half a minute, and more on a busy machine
+def test_compiled_to_machine_code():
+    """With L-TDM in one stage: each would be compiled by itself, for its own sizes."""
+    torch.manual_seed(0)
+    temporal = TemporalConfig(stages=(2,))
+    model = create_model("tdn_resnet10", num_classes=5, num_segments=T, width=16, temporal=temporal)
+    shape = (2, T, 5, 160, 192, 3)
+    x = torch.randint(0, 256, shape, dtype=torch.uint8)
+    compiled = torch.compile(model.eval(), fullgraph=True)
+    expected = logits(model, x)
+    assert (logits(compiled, x) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float"])
