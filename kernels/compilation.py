@@ -141,7 +141,7 @@ def _loads(ptx: str, launch: Launch) -> tuple[Load, ...]:
     for text in ptx.splitlines():
         if found := re.match(r"\s*\.loc\s+\d+\s+(\d+)", text):
             line = int(found[1])
-        elif (width := _width(text)) and (name := loaded.get(line)) in large:
+        elif (width := _width(text)) and (name := loaded.get(line, "")) in large:
             narrowest[name] = min(width, narrowest.get(name, WIDEST))
     return tuple(
         Load(name, width, _possible(large[name])) for name, width in sorted(narrowest.items())

@@ -181,7 +181,8 @@ def _long_term(
 ) -> Results:
     for training in (True, False):
         long_term = LongTermTDM(channels, SEGMENTS).train(training)
-        long_term.to(memory_format=layout)
+        for conv in (long_term.half_conv, long_term.full_conv):
+            conv.weight.data = conv.weight.data.contiguous(memory_format=layout)
         x = _images(channels, side, dtype, layout)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             yield mix_over_time(long_term, TemporalConv(channels, SEGMENTS), x)

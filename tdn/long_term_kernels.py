@@ -10,7 +10,7 @@ eager PyTorch makes 52 operations.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,9 @@ def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> 
     running = RunningStatistics()
     z = module.reduce(x)
     norm = module.reduce_norm
-    mean, variance = running.statistics(norm, moments([z.detach()], 1)[0] if norm.training else None)
+    mean, variance = running.statistics(
+        norm, moments([z.detach()], 1)[0] if norm.training else None
+    )
     d, pooled = long_term_differences(
         z,
         mean.view(-1),
@@ -55,11 +57,17 @@ def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> 
     maps = moments([half.detach(), full.detach()], 2) if batch else (None, None)
     half_norm, full_norm, expand_norm = module.half_norm, module.full_norm, module.expand_norm
     s, s_mean, s_covariance = branch_sum(
-        *(d, half, full),
+        d,
+        half,
+        full,
         *running.statistics(half_norm, maps[0]),
-        *(half_norm.weight, half_norm.bias, half_norm.eps),
+        half_norm.weight,
+        half_norm.bias,
+        half_norm.eps,
         *running.statistics(full_norm, maps[1]),
-        *(full_norm.weight, full_norm.bias, full_norm.eps),
+        full_norm.weight,
+        full_norm.bias,
+        full_norm.eps,
         batch,
         expand_norm.training,
     )
@@ -71,12 +79,15 @@ def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> 
             s_mean, s_covariance, expand.detach(), positions, 1 / BRANCHES
         )
     out = gated_mix(
-        *(x, s),
+        x,
+        s,
         (s_mean, s_covariance) if expand_norm.training else None,
         running.statistics(expand_norm, expanded),
         expand,
         (expand_norm.weight, expand_norm.bias, expand_norm.eps),
-        *(mix, module.num_segments, 1 / BRANCHES),
+        mix,
+        module.num_segments,
+        1 / BRANCHES,
     )
     running.update()
     return out
@@ -101,10 +112,15 @@ class RunningStatistics:
             Float32, (directions, C) each from a batch, (C,) each else.
         """
         if batch is None:
-            return norm.running_mean, norm.running_var  # type: ignore[return-value]
+            return self._kept(norm)
         self.norms.append(norm)
         self.batches.append(batch)
         return batch[0], batch[1]
+
+    @staticmethod
+    def _kept(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+        """Running mean and variance, which all batch norms here have."""
+        return cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
 
     def update(self) -> None:
         """Move the running statistics on, one direction after the other."""
@@ -112,13 +128,14 @@ class RunningStatistics:
             return
         with torch.no_grad():
             for direction in range(max(batch.shape[1] for batch in self.batches)):
-                kept, found = [], []
+                kept: list[Tensor] = []
+                found: list[Tensor] = []
                 for norm, batch in zip(self.norms, self.batches, strict=True):
                     if direction < batch.shape[1]:
-                        kept += [norm.running_mean, norm.running_var]
+                        kept += self._kept(norm)
                         found += [batch[0, direction], batch[2, direction]]
-                torch._foreach_lerp_(kept, found, self.norms[0].momentum)
-            counts = [norm.num_batches_tracked for norm in self.norms]
+                torch._foreach_lerp_(kept, found, cast(float, self.norms[0].momentum))
+            counts = [cast(Tensor, norm.num_batches_tracked) for norm in self.norms]
             torch._foreach_add_(counts, [batch.shape[1] for batch in self.batches])
 
 

@@ -77,7 +77,10 @@ def check(tensors, weights, rows=None, grad=None):
     assert s.is_contiguous(memory_format=memory_format(tensors[0]))
     assert_close(s, expected[0], dtype)
     assert_close(mean, moments_of(s)[0], torch.float32)
-    assert_close(covariance, moments_of(s)[1], torch.float32)
+    if dtype == torch.float32:
+        assert_close(covariance, moments_of(s)[1], torch.float32)
+    else:  # tensor cores take 10 bits, but their errors are to average out
+        assert_close(covariance, moments_of(s)[1], torch.float16, scale=0.3)
     exact_gradients = torch.autograd.grad(expected[0], exact, grad.double())
     for found, value, source in zip(gradients, exact_gradients, (*tensors, *weights), strict=True):
         assert found.dtype == source.dtype
