@@ -16,10 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +29,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tdn
+from benchmarks.common import surroundings, synchronise
 from tdn.checkpoint import export_upstream
 from tdn.kernels.short_term_stem import MEAN, STD
 from tdn.models import BACKBONES
@@ -137,36 +135,6 @@ def medians(runs: dict[str, Callable[[], object]], options: argparse.Namespace) 
             synchronise(options.device)
             times[who].append(1e3 * (time.perf_counter() - start))
     return {who: statistics.median(found[1:]) for who, found in times.items()}
-
-
-def synchronise(device: str) -> None:
-    """Wait for the device to be done."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def surroundings(device: str) -> dict[str, object]:
-    """What the numbers depend on."""
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
-        "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "tdn": tdn.__version__,
-        "commit": commit,
-    }
-
-
-def _processor() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.machine()
 
 
 def _options() -> argparse.Namespace:

@@ -1,0 +1,78 @@
+"""What every benchmark needs: the surroundings that its numbers depend on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+import triton
+
+import tdn
+
+
+def surroundings(device: str) -> dict[str, object]:
+    """Device, versions, commit and date.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
+    found: dict[str, object] = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "python": platform.python_version(),
+        "tdn": tdn.__version__,
+        "commit": commit(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    if device == "cuda":
+        found |= {"driver": _driver(), "cuda": torch.version.cuda}
+    return found
+
+
+def synchronise(device: str) -> None:
+    """Wait for the device to be done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def commit() -> str:
+    """The commit that is checked out, with "-dirty" behind if files differ; "unknown" without git.
+
+    Only what runs counts: results that are being written do not make a checkout dirty.
+    """
+    git = ["git", "-C", str(Path(__file__).parents[1])]
+    head = _output([*git, "rev-parse", "--short", "HEAD"])
+    if not head:
+        return "unknown"
+    code = (".", ":(exclude)benchmarks/results")
+    changed = _output([*git, "status", "--porcelain", "--", *code])
+    return head + ("-dirty" if changed else "")
+
+
+def _driver() -> str:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return _output(query).partition("\n")[0] or "unknown"
+
+
+def _output(command: list[str]) -> str:
+    """What a command prints; nothing if it fails or is not there."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _processor() -> str:
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()
