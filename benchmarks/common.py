@@ -1,4 +1,4 @@
-"""What every benchmark needs: the surroundings that its numbers depend on."""
+"""What every benchmark needs, such as the surroundings that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ def synchronise(device: str) -> None:
     """Wait for the device to be done."""
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def described(error: Exception) -> str:
+    """The type of an error, and the first line of what it says."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}"[:300]
 
 
 def commit() -> str:

@@ -57,6 +57,11 @@ GRAPHS = tuple(
 )
 
 
+def plain_name(peer: Peer) -> str:
+    """Name of the peer that a graph is captured from, or of the peer itself."""
+    return peer.name.removesuffix(GRAPH)
+
+
 @dataclass
 class Sample:
     """One set of random inputs, and the gradient of its result."""
@@ -159,19 +164,22 @@ class Contestant:
 
         Before backward passes, that is the forward passes.
         """
-        forwards = [self.forward(index) for index in range(runs)] if mode == "backward" else []
+        if mode != "backward":
+            return lambda: self._iterate(mode, range(runs))
+        forwards = [self.forward(index) for index in range(runs)]
 
         def work() -> None:
             for index in range(runs):
-                if mode == "forward":
-                    self.forward(index)
-                elif mode == "both":
-                    self.backward(index, self.forward(index))
-                else:
-                    self.backward(index, forwards[index])
-                    forwards[index] = ()  # frees what it kept, as a training step does
+                self.backward(index, forwards[index])
+                forwards[index] = ()  # frees what it kept, as a training step does
 
         return work
+
+    def _iterate(self, mode: str, indices: range) -> None:
+        for index in indices:
+            results = self.forward(index)
+            if mode == "both":
+                self.backward(index, results)
 
     def results(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Results and gradients of the first sample."""
@@ -202,8 +210,8 @@ class GraphContestant(Contestant):
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            contestant.start(mode, self.iterations - 1)()
             self._results = contestant.results()
+            contestant._iterate(mode, range(1, self.iterations))
         self._graphs = {mode: graph}
 
     def start(self, mode: str, runs: int) -> Callable[[], None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.common import synchronise
+from benchmarks.common import described, synchronise
 from benchmarks.contestants import Contestant, Peer, new_operation, new_sample
 from benchmarks.operations import Operation, Size
 
@@ -48,7 +49,7 @@ class Launches:
     """The other kernels', with how often each is launched."""
 
     def __add__(self, other: Launches) -> Launches:
-        """Of two runs; the names of both."""
+        """Of one run behind the other."""
         return Launches(
             self.convs + other.convs,
             self.others + other.others,
@@ -62,9 +63,14 @@ class Job:
     """A contestant to set up."""
 
     device: str
+    """cpu or cuda."""
     operation: type[Operation]
     size: Size
     peer: Peer
+
+
+Counts = dict[Job, dict[str, Launches | None]]
+"""By job and mode."""
 
 
 def sort_launches(names: Iterable[str]) -> Launches:
@@ -82,7 +88,7 @@ def sort_launches(names: Iterable[str]) -> Launches:
     return Launches(convs, kernels.total(), memory, listed)
 
 
-def compile_ahead(jobs: list[Job], seconds: float) -> dict[Job, dict[str, Launches]]:
+def compile_ahead(jobs: list[Job], seconds: float) -> Counts:
     """Set up contestants on all cores.
 
     Args:
@@ -90,25 +96,28 @@ def compile_ahead(jobs: list[Job], seconds: float) -> dict[Job, dict[str, Launch
         seconds: after which what is not done is left to the measurement itself.
 
     Returns:
-        Launches by job and mode, of the jobs that were done and did not fail.
+        Launches by job and mode, of the jobs that were done. Of one that failed there are none;
+        stderr has the reason, as has its row if it fails again.
     """
     end = time.monotonic() + seconds
     cores = len(os.sched_getaffinity(0))
-    found = {}
+    counts: Counts = {}
     with multiprocessing.get_context("spawn").Pool(max(1, min(cores - 1, len(jobs)))) as pool:
         done = pool.imap_unordered(_set_up, jobs)
         for _ in jobs:
             try:
-                job, launches = done.next(timeout=max(0.0, end - time.monotonic()))
+                job, counts_of_job, error = done.next(timeout=max(0.0, end - time.monotonic()))
             except multiprocessing.TimeoutError:
                 break
-            if launches is not None:
-                found[job] = launches
-    return found
+            counts[job] = counts_of_job
+            if error:
+                name = f"{job.operation.name} {job.size}, {job.size.clips} clips, {job.peer.name}"
+                print(f"ahead, {name}: {error}", file=sys.stderr, flush=True)
+    return counts
 
 
-def _set_up(job: Job) -> tuple[Job, dict[str, Launches] | None]:
-    """In a process of its own. What fails here fails again, and is noted, when it is measured."""
+def _set_up(job: Job) -> tuple[Job, dict[str, Launches | None], str | None]:
+    """In a process of its own: launches by mode, or an error."""
     import torch._inductor.config
 
     torch._inductor.config.compile_threads = 1  # every core has a process already
@@ -118,27 +127,36 @@ def _set_up(job: Job) -> tuple[Job, dict[str, Launches] | None]:
         operation = new_operation(job.operation, job.size, peer.dtype, peer.layout, job.device)
         sample = new_sample(operation, peer.layout, job.device, seed=0)
         contestant = Contestant(peer, operation, [sample])
-        return job, {mode: count_launches(contestant, mode) for mode in operation.modes}
-    except Exception:
-        return job, None
+        return job, count_launches(contestant), None
+    except Exception as error:
+        return job, {}, described(error)
     finally:
         torch.compiler.reset()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
 
-def count_launches(contestant: Contestant, mode: str) -> Launches:
-    """Profile a run of a mode."""
+def count_launches(contestant: Contestant) -> dict[str, Launches | None]:
+    """Profile a run of every mode; None where a profiler sees nothing of the device."""
     contestant.results()
-    for _ in range(2):  # the first profile of a process may miss its first kernels
-        work = contestant.start(mode, 1)
+    _profiled(contestant, "forward")  # the first profile of a process may miss its first kernels
+    modes = contestant.operation.modes
+    counts = {mode: _profiled(contestant, mode) for mode in modes if mode != "both"}
+    if "both" in modes:
+        forward, backward = counts["forward"], counts["backward"]
+        counts["both"] = forward + backward if forward and backward else None
+    return counts
+
+
+def _profiled(contestant: Contestant, mode: str) -> Launches | None:
+    work = contestant.start(mode, 1)
+    synchronise(contestant.device)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        work()
         synchronise(contestant.device)
-        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-            work()
-            synchronise(contestant.device)
-    events = profiler.events() or []
-    return sort_launches(
+    names = [
         event.name
-        for event in events
+        for event in profiler.events() or []
         if event.device_type == DeviceType.CUDA and not event.is_user_annotation
-    )
+    ]
+    return sort_launches(names) if names else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
 
 from benchmarks.accuracy import Accuracy, accuracy, expected
+from benchmarks.common import described
 from benchmarks.contestants import (
-    GRAPH,
     GRAPHS,
+    OURS,
     PEERS,
     Contestant,
     GraphContestant,
@@ -19,10 +21,19 @@ from benchmarks.contestants import (
     Sample,
     new_operation,
     new_samples,
+    plain_name,
 )
-from benchmarks.launches import Job, Launches
+from benchmarks.launches import Counts, Job, Launches
 from benchmarks.operations import Operation, Size
-from benchmarks.timing import Effort, batch, peak_bytes, quantiles, runs_of_a_batch
+from benchmarks.timing import (
+    Clock,
+    Effort,
+    Times,
+    peak_bytes,
+    quantiles,
+    runs_of_a_batch,
+    take_times,
+)
 
 Row = dict[str, object]
 Result = TypeVar("Result")
@@ -30,17 +41,6 @@ SMALL = 16
 """Megabytes of features up to which launches count more than bytes: CUDA graphs are measured."""
 NO_COMPILER = "torch.compile is left out on a CPU"
 NO_GRAPHS = "CUDA graphs take a GPU"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how long to measure."""
-
-    device: str
-    """cpu or cuda."""
-    copy: float
-    """GB/s of a copy."""
-    effort: Effort
 
 
 class Case:
@@ -76,11 +76,12 @@ class Case:
     def _job(self, peer: Peer, device: str) -> Job:
         return Job(device, self.operation, self.size, peer)
 
-    def measure(self, machine: Machine, launches: dict[Job, dict[str, Launches]]) -> list[Row]:
+    def measure(self, clock: Clock, effort: Effort, launches: Counts) -> list[Row]:
         """Set up, check and time all peers.
 
         Args:
-            machine: where and how long.
+            clock: of the device.
+            effort: how much to measure.
             launches: found ahead, by job and mode.
 
         Returns:
@@ -88,21 +89,23 @@ class Case:
             failed or cannot be.
         """
         torch.compiler.reset()
-        self._set_up(machine.device)
+        self._set_up(clock.device)
         rows = []
         for mode in self.operation.modes:
-            peaks, times = self._time(mode, machine.effort)
+            peaks, times = self._time(mode, clock, effort)
             for row, peer in self._rows(mode):
                 name = peer.name
                 if name in self._failures:
                     rows.append(row | self._failures[name])
                     continue
-                row |= self._speed(name, mode, times[name], machine.copy)
+                row |= self._speed(name, mode, times[name], clock.copy)
                 peak = peaks[name]
                 row["peak_mb"] = None if peak is None else round(peak / 1e6, 1)
-                row |= _launch_columns(launches.get(self._job(peer, machine.device)), mode)
+                counts = launches.get(self._job(peer, clock.device), {})
+                row |= _launch_columns(counts.get(mode), listed=peer.kind == OURS.kind)
                 row |= _accuracy_columns(self._accuracies[name], mode)
                 rows.append(row)
+        self._contestants.clear()  # the memory of their samples is the next case's
         return rows
 
     def left_out(self, reason: str) -> list[Row]:
@@ -140,21 +143,25 @@ class Case:
         try:
             return work()
         except Exception as error:  # whatever a compiler or a GPU has to say
-            first = (str(error).strip().splitlines() or [""])[0]
-            self._failures[name] = {"error": f"{type(error).__name__}: {first}"[:300]}
+            self._failures[name] = {"error": described(error)}
             self._contestants.pop(name, None)
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
-            return None
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return None
 
     def _set_up(self, device: str) -> None:
         """Make the contestants, and check each."""
-        right = expected(self.operation, self.size, device)
+        try:
+            right = expected(self.operation, self.size, device)
+        except Exception as error:  # most likely float64 does not fit
+            reason = f"no reference to check by: {described(error)}"
+            self._failures = {peer.name: {"error": reason} for peer in self.peers}
+            return
         samples: dict[tuple[torch.dtype, torch.memory_format], list[Sample]] = {}
 
         def contestant(peer: Peer) -> Contestant:
             if peer.graph:
-                return GraphContestant(self._contestants[peer.name.removesuffix(GRAPH)], peer)
+                return GraphContestant(self._contestants[plain_name(peer)], peer)
             made = new_operation(self.operation, self.size, peer.dtype, peer.layout, device)
             key = peer.dtype, peer.layout
             if key not in samples:
@@ -162,67 +169,70 @@ class Case:
             return Contestant(peer, made, samples[key])
 
         for peer in self.peers:
+            name = peer.name
             if device == "cpu" and (peer.compiled or peer.graph):
-                reason = NO_GRAPHS if peer.graph else NO_COMPILER
-                self._failures[peer.name] = {"left_out": reason}
-                continue
-            made = self._attempt(peer.name, lambda p=peer: contestant(p))
-            if made is not None:
-                self._contestants[peer.name] = made
-                found = self._attempt(peer.name, lambda m=made: accuracy(m, right))
+                self._failures[name] = {"left_out": NO_GRAPHS if peer.graph else NO_COMPILER}
+            elif plain_name(peer) in self._failures:
+                self._failures[name] = self._failures[plain_name(peer)]
+            elif (made := self._attempt(name, partial(contestant, peer))) is not None:
+                self._contestants[name] = made
+                found = self._attempt(name, partial(accuracy, made, right))
                 if found is not None:
-                    self._accuracies[peer.name] = found
+                    self._accuracies[name] = found
 
     def _time(
-        self, mode: str, effort: Effort
-    ) -> tuple[dict[str, int | None], dict[str, list[float]]]:
-        """Peak bytes and milliseconds of every round, by contestant."""
+        self, mode: str, clock: Clock, effort: Effort
+    ) -> tuple[dict[str, int | None], dict[str, Times]]:
+        """Peak bytes, and times of every round, by contestant."""
         peaks: dict[str, int | None] = {}
         runs: dict[str, int] = {}
 
         def warm_up(name: str, contestant: Contestant) -> None:
             peaks[name] = peak_bytes(contestant, mode)
-            runs[name] = runs_of_a_batch(contestant, mode, peaks[name], effort)
+            runs[name] = runs_of_a_batch(clock, contestant, mode, peaks[name], effort)
 
         present = {n: c for n, c in self._contestants.items() if self._takes_part(c.peer, mode)}
         for name, contestant in present.items():
-            self._attempt(name, lambda n=name, c=contestant: warm_up(n, c))
-        times: dict[str, list[float]] = {name: [] for name in runs}
+            self._attempt(name, partial(warm_up, name, contestant))
+        times = {name: Times() for name in runs}
         for _ in range(effort.rounds):
-            for name in times.keys() & self._contestants.keys():
-                contestant = present[name]
-                ms = self._attempt(name, lambda n=name, c=contestant: batch(c, mode, runs[n]))
-                times[name] += [] if ms is None else [ms]
+            for name in [name for name in times if name in self._contestants]:
+                given = (clock, present[name], mode, runs[name], times[name])
+                self._attempt(name, partial(take_times, *given))
         return peaks, times
 
-    def _speed(self, name: str, mode: str, times: list[float], copy: float) -> Row:
+    def _speed(self, name: str, mode: str, times: Times, copy: float) -> Row:
         """Columns of time and bandwidth."""
         contestant = self._contestants[name]
-        inputs = contestant.samples[0].inputs
-        ideal = contestant.operation.ideal_bytes(inputs)[mode]
-        median, low, high = quantiles(times)
-        speed = ideal / median / 1e6
+        ideal = contestant.operation.ideal_bytes(contestant.samples[0].inputs)[mode]
+        speed = ideal / statistics.median(times.gpu or times.called) / 1e6
         return {
-            "ms": round(median, 5),
-            "ms_20": round(low, 5),
-            "ms_80": round(high, 5),
+            **_quantile_columns("ms", times.called),
+            **_quantile_columns("gpu_ms", times.gpu),
             "ideal_mb": round(ideal / 1e6, 2),
             "gb_per_s": round(speed, 1),
             "percent_of_copy": round(100 * speed / copy, 1),
         }
 
 
-def _launch_columns(launches: dict[str, Launches] | None, mode: str) -> Row:
+def _quantile_columns(name: str, times: list[float]) -> Row:
+    """Median, 20 % and 80 % quantile, if there are times."""
+    found: tuple[float | None, ...] = (None, None, None)
+    if times:
+        found = tuple(round(v, 5) for v in quantiles(times))
+    return dict(zip((name, f"{name}_20", f"{name}_80"), found, strict=True))
+
+
+def _launch_columns(found: Launches | None, listed: bool) -> Row:
     """Nothing of graphs, which are one launch, and where none were counted."""
-    if launches is None:
-        return {"launches_convs": None, "launches_others": None, "launches_memory": None}
-    found = launches[mode]
-    return {
+    if found is None:
+        return dict.fromkeys(("launches_convs", "launches_others", "launches_memory"))
+    row: Row = {
         "launches_convs": found.convs,
         "launches_others": found.others,
         "launches_memory": found.memory,
-        "launched": list(found.names),
     }
+    return row | ({"launched": list(found.names)} if listed else {})
 
 
 def _accuracy_columns(found: Accuracy, mode: str) -> Row:

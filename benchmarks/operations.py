@@ -327,7 +327,7 @@ def literal_excitation(module: LongTermTDM) -> nn.Module:
         "bn3_smallscale4": "full_norm",
     }
     literal = Excitation(module.reduce.in_channels, module.num_segments)
-    literal.to(module.reduce.weight.device).train(module.training)
+    literal.to(module.reduce.weight).train(module.training)
     for name, twin in names.items():
         ours, theirs = getattr(module, twin), getattr(literal, name)
         theirs.load_state_dict(ours.state_dict())

@@ -51,24 +51,26 @@ def difference(f: Tensor, g: Tensor, num_segments: int) -> Tensor:
 
 def batch_norm(norm: nn.BatchNorm2d, x: Tensor, directions: int) -> Tensor:
     """A batch norm of (directions*M, C, H, W), each direction by statistics of its own."""
-    v = x.unflatten(0, (directions, -1)).float()
+    v = x.unflatten(0, (directions, -1)).to(torch.promote_types(x.dtype, torch.float32))
     if norm.training:
         variance, mean = torch.var_mean(v, dim=(1, 3, 4), correction=0, keepdim=True)
-        if norm.track_running_stats:
-            _move_on(norm, mean.flatten(1), variance.flatten(1), v[0, :, 0].numel())
+        _move_on(norm, mean.flatten(1), variance.flatten(1), v[0, :, 0].numel())
     else:
-        mean, variance = (_channels(s) for s in (norm.running_mean, norm.running_var))
+        mean, variance = (_channels(norm.get_buffer(f"running_{s}")) for s in ("mean", "var"))
     scale = torch.rsqrt(variance + norm.eps) * _channels(norm.weight)
     return ((v - mean) * scale + _channels(norm.bias)).flatten(0, 1).to(x.dtype)
 
 
 @torch.no_grad()
 def _move_on(norm: nn.BatchNorm2d, means: Tensor, variances: Tensor, count: int) -> None:
-    """Running statistics take in one direction after the other."""
+    """Running statistics, if there are any, take in one direction after the other."""
+    running = dict(norm.named_buffers())
+    if not running or norm.momentum is None:
+        return
     for mean, variance in zip(means, variances, strict=True):
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
-    norm.num_batches_tracked.add_(len(means))
+        running["running_mean"].lerp_(mean, norm.momentum)
+        running["running_var"].lerp_(variance * (count / (count - 1)), norm.momentum)
+    running["num_batches_tracked"].add_(len(means))
 
 
 def _channels(values: Tensor) -> Tensor:
