@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from benchmarks import kernels, operations, rewritten
-from benchmarks.contestants import GRAPHS, OURS, PEERS, new_operation
+from benchmarks.accuracy import accuracy, expected
+from benchmarks.contestants import GRAPHS, PEERS, Contestant, new_operation, new_samples
 from benchmarks.launches import sort_launches
 from benchmarks.operations import (
     BlockEvaluation,
@@ -156,7 +158,7 @@ def test_refuses_to_time_a_cpu(capsys):
 
 SIZES = {
     Stem: Size(3, 10, 2, 3),
-    BlockTraining: Size(48, 7, 2, 3),
+    BlockTraining: Size(64, 7, 2, 3),
     BlockEvaluation: Size(48, 7, 2, 3),
     GatedMix: Size(48, 5, 2, 3),
     Mixing: Size(16, 5, 2, 4),
@@ -189,6 +191,17 @@ def test_other_ways_do_the_same(operation: type[Operation], kind):
         torch.testing.assert_close(value, right, rtol=1e-6, atol=atol)
     if moved:
         torch.testing.assert_close(moved, statistics, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("peer", [p for p in PEERS if p.compiled], ids=lambda peer: peer.name)
+def test_the_compiler_sees_a_block_as_one_graph(peer, monkeypatch):
+    """Without generating code, which takes a minute; that is torch's to test."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch.compiler.reset()
+    size = SIZES[BlockTraining]
+    made = new_operation(BlockTraining, size, peer.dtype, peer.layout, DEVICE)
+    contestant = Contestant(peer, made, new_samples(made, peer.layout, DEVICE))
+    assert accuracy(contestant, expected(BlockTraining, size, DEVICE)).is_right
 
 
 def test_ideal_bytes_of_a_block():
@@ -287,6 +300,9 @@ def test_bandwidth_counts_where_features_are_large():
 def test_launches_have_a_limit():
     forward = made_up("ours", 1.0, mode="forward", launches_others=13)
     assert verdicts(forward)("block training forward", "<= 12") == ["MISSED"]
+    more = made_up("ours", 1.0, mode="forward", launches_others=11, clips=32)
+    (line,) = (line for line in report([forward, more]).splitlines() if "<= 12" in line)
+    assert line.endswith("1 of 2, max 13 (128@56, 8 clips)")
     uncounted = made_up("ours", 1.0, mode="forward", launches_others=None)
     assert verdicts(uncounted)("block training forward", "<= 12") == ["not measured"]
 
@@ -299,4 +315,3 @@ def test_quantiles():
 def test_peers_have_names_of_their_own():
     names = [peer.name for peer in (*PEERS, *GRAPHS)]
     assert len(set(names)) == len(names)
-    assert OURS in PEERS
