@@ -1,1 +1,4 @@
-"""The operations that TDN adds to a ResNet, one a file, each as its eager PyTorch reference."""
+"""The operations that TDN adds to a ResNet, in eager PyTorch and as Triton kernels.
+
+``backend`` says which of the two runs.
+"""
