@@ -235,19 +235,14 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 def _backward(ctx: Any, ds: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     half, full, *norms = ctx.saved_tensors
-    gradients = backward_pass(
+    dhalf, dfull, *parameters = backward_pass(
         ds, half, full, *norms[:4], ctx.half_eps, *norms[4:], ctx.full_eps, ctx.batch_statistics
     )
-    wanted = (ctx.needs_input_grad[index] for index in (1, 2, 5, 6, 10, 11))
-    dhalf, dfull, *parameters = (
-        v if want else None for v, want in zip(gradients, wanted, strict=True)
-    )
-    nothing = (None, None)
     return (
         *(ds, dhalf, dfull),
-        *(*nothing, *parameters[:2], None),
-        *(*nothing, *parameters[2:], None),
-        *nothing,
+        *(None, None, *parameters[:2], None),
+        *(None, None, *parameters[2:], None),
+        *(None, None),
     )
 
 

@@ -82,12 +82,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _backward(ctx: Any, dd: Tensor, dpooled: Tensor) -> tuple[Tensor | None, ...]:
     *inputs, smooth = ctx.saved_tensors
-    dz, *gradients = backward_pass(
+    dz, dweight, dbias, dsmooth = backward_pass(
         dd, dpooled, *inputs, ctx.eps, smooth, ctx.num_segments, ctx.batch
-    )
-    wanted = (ctx.needs_input_grad[index] for index in (3, 4, 6))
-    dweight, dbias, dsmooth = (
-        v if want else None for v, want in zip(gradients, wanted, strict=True)
     )
     return dz, None, None, dweight, dbias, None, dsmooth, None, None
 

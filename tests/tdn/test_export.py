@@ -57,7 +57,7 @@ def test_compiled_to_machine_code():
     torch.manual_seed(0)
     temporal = TemporalConfig(stages=(2,))
     model = create_model("tdn_resnet10", num_classes=5, num_segments=T, width=16, temporal=temporal)
-    shape = (2, T, 5, 160, 192, 3)
+    shape = (2, T, 5, 40, 48, 3)
     x = torch.randint(0, 256, shape, dtype=torch.uint8)
     compiled = torch.compile(model.eval(), fullgraph=True)
     expected = logits(model, x)
