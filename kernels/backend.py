@@ -29,7 +29,7 @@ INTERPRETING: Final = os.environ.get("TRITON_INTERPRET") == "1"
 TYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 """Types of features that the kernels are made for; others are left to eager PyTorch."""
 
-_requested = os.environ.get(VARIABLE, "auto")
+_requested = os.environ.get(VARIABLE) or "auto"
 _records: list[Launch] | None = None
 
 
@@ -49,7 +49,7 @@ class Launch:
 
 
 def uses_triton(x: Tensor) -> bool:
-    """Whether operations on x, and tensors like it, run as Triton kernels.
+    """Whether operations on x, and tensors like it, run as Triton kernels; not while exporting.
 
     Raises:
         UserError: TDN_KERNELS has an unknown value, or asks for Triton where it cannot run.
@@ -58,6 +58,8 @@ def uses_triton(x: Tensor) -> bool:
         raise UserError(f"{VARIABLE} is {_requested!r}; set it to one of {', '.join(BACKENDS)}")
     if _requested == "reference" or x.dtype not in (*TYPES, torch.uint8):
         return False
+    if x.is_meta or torch.compiler.is_exporting():
+        return False  # an exported network runs where these kernels are not
     if x.is_cuda or INTERPRETING or _records is not None:
         return x.is_cuda or _requested == "triton"
     if _requested == "triton":

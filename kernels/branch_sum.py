@@ -216,7 +216,7 @@ def _empty(d: Tensor, with_moments: bool) -> tuple[Tensor, Tensor, Tensor]:
     mean = (2, channels) if with_moments else (0,)
     covariance = (2, channels, channels) if with_moments else (0,)
     return (
-        new_maps(d, len(d), *d.shape[2:]),
+        new_maps(d, d.shape[0], *d.shape[2:]),
         torch.empty(mean, dtype=torch.float32, device=d.device),
         torch.empty(covariance, dtype=torch.float32, device=d.device),
     )

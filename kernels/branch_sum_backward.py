@@ -117,7 +117,7 @@ def backward_pass(
 
 @backward_pass.register_fake
 def _(ds: Tensor, half: Tensor, full: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    maps = (new_maps(full, len(v), *v.shape[2:]) for v in (half, full))
+    maps = (new_maps(full, v.shape[0], *v.shape[2:]) for v in (half, full))
     return (*maps, *(torch.empty_like(rest[index]) for index in (2, 3, 7, 8)))
 
 

@@ -136,11 +136,13 @@ def _loads(ptx: str, launch: Launch) -> tuple[Load, ...]:
     least = max(LARGE, max(value.numel() for value in tensors.values()) // 4)
     large = {name: value for name, value in tensors.items() if value.numel() >= least}
     loaded = _loaded_tensors(launch.kernel.fn)
+    files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]+)"', ptx))
+    home = Path(inspect.getsourcefile(launch.kernel.fn) or "").name
     narrowest: dict[str, int] = {}
     line = 0
     for text in ptx.splitlines():
-        if found := re.match(r"\s*\.loc\s+\d+\s+(\d+)", text):
-            line = int(found[1])
+        if found := re.match(r"\s*\.loc\s+(\d+)\s+(\d+)", text):
+            line = int(found[2]) if Path(files[found[1]]).name == home else 0
         elif (width := _width(text)) and (name := loaded.get(line, "")) in large:
             narrowest[name] = min(width, narrowest.get(name, WIDEST))
     return tuple(

@@ -190,6 +190,7 @@ def _gated_mix(
     num_segments: int,
     scale: float,
 ) -> Tensor:
+    _check(x, s, expand, num_segments)
     x = as_laid(x, x)
     s = as_laid(s, x)
     out = torch.empty_like(x, memory_format=memory_format(x))
@@ -216,6 +217,17 @@ def _gated_mix(
         PRECISION=tiling.precision,
     )
     return out
+
+
+def _check(x: Tensor, s: Tensor, expand: Tensor, num_segments: int) -> None:
+    """Refuse shapes that kernels would read beyond."""
+    images, channels, height, width = x.shape
+    fits = s.shape == (2 * images, expand.shape[1], height, width) and len(expand) == channels
+    if images % num_segments or not fits:
+        raise ValueError(
+            f"features {tuple(x.shape)} of {num_segments} segments do not go with maps "
+            f"{tuple(s.shape)} and an expanding conv {tuple(expand.shape)}"
+        )
 
 
 @_gated_mix.register_fake

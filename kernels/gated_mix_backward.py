@@ -36,7 +36,7 @@ from tdn.kernels.layout import as_laid, memory_format, offsets
 from tdn.kernels.numerics import column_sums, gates, product, rounded
 
 PROGRAMS = 528
-"""Of the first pass, about: four for each processor of an H100, whatever the batch."""
+"""Of the first pass, about: four for each processor of an H100."""
 
 
 @torch.library.custom_op("tdn::gated_mix_backward", mutates_args=())
@@ -128,13 +128,13 @@ def _(grad: Tensor, x: Tensor, s: Tensor, *rest: Any) -> tuple[Tensor, ...]:
 
 @triton.jit
 def _norm(weight, bias, mean, variance, c, in_c, eps, CENTRED: tl.constexpr):
-    """a and b of u = a z + b, and 1 / sqrt(variance + eps), of a block of channels."""
-    inverse = tl.rsqrt(tl.load(variance + c, mask=in_c, other=0) + eps)
-    a = tl.load(weight + c, mask=in_c, other=0).to(tl.float32) * inverse
+    """a and b of u = a z + b, of a block of channels."""
+    a = tl.load(weight + c, mask=in_c, other=0).to(tl.float32)
+    a *= tl.rsqrt(tl.load(variance + c, mask=in_c, other=0) + eps)
     b = tl.load(bias + c, mask=in_c, other=0).to(tl.float32)
     if not CENTRED:
         b -= a * tl.load(mean + c, mask=in_c, other=0)
-    return a, b, inverse
+    return a, b
 
 
 @triton.jit
@@ -172,16 +172,17 @@ def _features_kernel(
     """dx, and a row of sums a program: M+, M- (R each), D+, D-, dw0, dw1 and dw2, by channel.
 
     Where s has many channels, a program sums M for a part of them, and goes through all of them
-    part by part for the gates; what does not depend on the part is written alike by all.
+    part by part for the gates; what does not depend on the part is written by the first.
     """
     c = tl.program_id(0) * TILE_C + tl.arange(0, TILE_C)
     r = tl.program_id(2) * PART + tl.arange(0, PART)
+    of_first_part = c < tl.where(tl.program_id(2) == 0, CHANNELS, 0)
     in_c, in_r = c < CHANNELS, r < INNER
     w = scale * tl.load(
         expand + c[None, :] * INNER + r[:, None], mask=in_r[:, None] & in_c[None, :], other=0
     ).to(tl.float32)
-    a_next, b_next, _ = _norm(weight, bias, mean, variance, c, in_c, eps, CENTRED)
-    a_previous, b_previous, _ = _norm(
+    a_next, b_next = _norm(weight, bias, mean, variance, c, in_c, eps, CENTRED)
+    a_previous, b_previous = _norm(
         weight, bias, mean + direction, variance + direction, c, in_c, eps, CENTRED
     )
     centre_next = tl.zeros((PART,), tl.float32)
@@ -261,7 +262,9 @@ def _features_kernel(
             else:
                 de = g
             tl.store(
-                dx + image * CHANNELS + at, rounded(de * gate, dx.dtype.element_ty), mask=inside
+                dx + image * CHANNELS + at,
+                rounded(de * gate, dx.dtype.element_ty),
+                mask=inside & of_first_part[None, :],
             )
             half = 0.5 * de * v
             du_next = half * slope_next
@@ -278,11 +281,11 @@ def _features_kernel(
     tl.store(at_m, m_next, mask=inside_m)
     tl.store(at_m + INNER * CHANNELS, m_previous, mask=inside_m)
     row += 2 * INNER * CHANNELS + c
-    tl.store(row, tl.sum(d_next, axis=0), mask=in_c)
-    tl.store(row + CHANNELS, tl.sum(d_previous, axis=0), mask=in_c)
-    tl.store(row + 2 * CHANNELS, tl.sum(dw0, axis=0), mask=in_c)
-    tl.store(row + 3 * CHANNELS, tl.sum(dw1, axis=0), mask=in_c)
-    tl.store(row + 4 * CHANNELS, tl.sum(dw2, axis=0), mask=in_c)
+    tl.store(row, tl.sum(d_next, axis=0), mask=of_first_part)
+    tl.store(row + CHANNELS, tl.sum(d_previous, axis=0), mask=of_first_part)
+    tl.store(row + 2 * CHANNELS, tl.sum(dw0, axis=0), mask=of_first_part)
+    tl.store(row + 3 * CHANNELS, tl.sum(dw1, axis=0), mask=of_first_part)
+    tl.store(row + 4 * CHANNELS, tl.sum(dw2, axis=0), mask=of_first_part)
 
 
 @triton.jit
@@ -337,8 +340,8 @@ def _maps_kernel(
         w = scale * tl.load(
             expand + c[:, None] * INNER + r[None, :], mask=in_c[:, None] & in_r[None, :], other=0
         ).to(tl.float32)
-        a_next, b_next, _ = _norm(weight, bias, mean, variance, c, in_c, eps, CENTRED)
-        a_previous, b_previous, _ = _norm(
+        a_next, b_next = _norm(weight, bias, mean, variance, c, in_c, eps, CENTRED)
+        a_previous, b_previous = _norm(
             weight, bias, mean + direction, variance + direction, c, in_c, eps, CENTRED
         )
         z_next = product(s_next, tl.trans(w), PRECISION)

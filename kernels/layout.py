@@ -20,17 +20,6 @@ def memory_format(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def strides(x: Tensor) -> tuple[int, int]:
-    """Elements from a channel to the next, and from a pixel to the next, of x (N, C, H, W).
-
-    x is dense and lies as ``memory_format`` says; from an image to the next it is C*H*W elements.
-    """
-    _, channels, height, width = x.shape
-    if memory_format(x) == torch.channels_last:
-        return 1, channels
-    return height * width, 1
-
-
 def as_laid(x: Tensor, model: Tensor) -> Tensor:
     """x (N, C, H, W), copied if it does not lie densely in the layout of ``model``.
 

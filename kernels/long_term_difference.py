@@ -109,7 +109,8 @@ class _LongTermDifference(torch.autograd.Function):
         stacked = torch.empty(
             (2 * images, *image), dtype=f.dtype, device=f.device, memory_format=memory_format(f)
         )
-        to_next, to_previous = stacked.view(2, -1, num_segments, *image)
+        clips = stacked.view(2, -1, num_segments, *image)
+        to_next, to_previous = clips[0], clips[1]  # unpacked, they could not be written to
         f, g = (v.unflatten(0, (-1, num_segments)) for v in (f, g))
         to_next[:, :-1] = g[:, 1:] - f[:, :-1]
         to_next[:, -1] = 0

@@ -108,7 +108,7 @@ def backward_pass(
 def _(dd: Tensor, dpooled: Tensor, z: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     _, _, weight, bias, _, smooth, *_ = rest
     return (
-        new_maps(z, len(z), *z.shape[2:]),
+        new_maps(z, z.shape[0], *z.shape[2:]),
         torch.empty_like(weight),
         torch.empty_like(bias),
         torch.empty_like(smooth.contiguous()),

@@ -6,8 +6,8 @@
 
 Runs the operations at the shapes of ResNet-50, forward and backward, with launches noted instead
 of made, and compiles each for the compute capabilities named. The exit status is 1 if a register
-spills, or if a large tensor is loaded in narrower pieces than its layout allows and a wider tile
-would do so; both cost time on every GPU.
+spills, or if a kernel loads a large tensor in narrower pieces than its layout allows; both cost
+time on every GPU. Loads in functions that kernels call are not judged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from tdn.kernels.backend import INTERPRETING, Launch, recorded, using
-from tdn.kernels.compilation import Usage, compiled
+from tdn.kernels.compilation import Usage, compiled, signature
 from tdn.kernels.fusion import fusion
 from tdn.kernels.short_term_stem import short_term_stem
 from tdn.kernels.temporal_conv import temporal_conv
@@ -73,6 +73,9 @@ class Row:
 def main(arguments: list[str] | None = None) -> int:
     """Compile what the command line asks for, print the table, and return the exit status."""
     options = _parser().parse_args(arguments)
+    if options.output and not options.output.parent.is_dir():
+        print(f"--output {options.output}: its folder does not exist; make it", file=sys.stderr)
+        return 2
     if INTERPRETING:
         print("TRITON_INTERPRET=1 takes the compiler away; unset it", file=sys.stderr)
         return 2
@@ -107,19 +110,42 @@ def _shapes(operation: str, few: bool) -> tuple[tuple[int, int], ...]:
     return (shapes[0], shapes[-1]) if few and len(shapes) > 2 else shapes
 
 
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tdn.kernels.resources",
         description="What the Triton kernels take of a GPU, found by compiling without one.",
+        epilog="A line ends with the loads of large tensors that stand in the kernel itself: "
+        "x:16/16 are 16 bytes at a time, of 16 that the layout allows.",
     )
-    parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=list(OPERATIONS))
-    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
-    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=["channels_last"])
+    parser.add_argument(
+        "--operations",
+        nargs="+",
+        choices=OPERATIONS,
+        default=list(OPERATIONS),
+        help="what to compile; long-term has the differences, the branch sum and the gated mix, in "
+        "training and in evaluation (default: all)",
+    )
+    parser.add_argument(
+        "--types", nargs="+", choices=TYPES, default=list(TYPES), help="of features (default: all)"
+    )
+    parser.add_argument(
+        "--layouts",
+        nargs="+",
+        choices=LAYOUTS,
+        default=["channels_last"],
+        help="of features in memory (default: channels_last)",
+    )
     parser.add_argument(
         "--capabilities", nargs="+", type=int, default=[80, 90], help="80: A100; 90: H100, H200"
     )
     parser.add_argument("--few", action="store_true", help="the largest and smallest shape only")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
+    parser.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--output", type=Path, help="file to append a JSON line for each kernel to")
     return parser
 
@@ -128,7 +154,7 @@ def compile_case(case: Case) -> list[Row]:
     """Compile every kernel that a case launches, once each."""
     rows, seen = [], set()
     for launch in launches(case):
-        key = (launch.kernel.__name__, *sorted(launch.constants.items()))
+        key = f"{launch.kernel.__module__} {launch.kernel.__name__} {signature(launch)}"
         if key not in seen:
             seen.add(key)
             rows.append(Row(case, launch.kernel.__name__, compiled(launch, case.capability)))

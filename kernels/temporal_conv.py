@@ -97,6 +97,11 @@ def _convolve(x: Tensor, weight: Tensor, num_segments: int) -> Tensor:
 
 @torch.library.custom_op("tdn::temporal_conv", mutates_args=())
 def _temporal_conv(x: Tensor, weight: Tensor, num_segments: int) -> Tensor:
+    if x.shape[0] % num_segments or len(weight) != x.shape[1]:
+        raise ValueError(
+            f"features {tuple(x.shape)} of {num_segments} segments do not go with a temporal conv "
+            f"{tuple(weight.shape)}"
+        )
     x = as_laid(x, x)
     out = torch.empty_like(x, memory_format=memory_format(x))
     images, channels, height, width = x.shape
@@ -130,7 +135,7 @@ def _temporal_conv_backward(
     tile_p, tile_c = tiles(x, LINE // x.element_size(), 16)
     blocks = cdiv(height * width, tile_p)
     count = images // num_segments * blocks
-    steps = triton.next_power_of_2(cdiv(count * cdiv(channels, tile_c), PROGRAMS))
+    steps = max(1, triton.next_power_of_2(cdiv(count * cdiv(channels, tile_c), PROGRAMS)))
     programs = cdiv(count, steps)
     sums = torch.empty((programs, channels, 3), dtype=torch.float32, device=x.device)
     launch(

@@ -10,13 +10,15 @@ On features x (N*T, C, H, W), with C/16 channels inside:
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdn.kernels.excitation import excitation
 from tdn.kernels.long_term_difference import long_term_difference
-from tdn.long_term_kernels import has_kernels, long_term_by_kernels
+from tdn.long_term_kernels import has_kernels, is_plain, long_term_by_kernels
 from tdn.temporal_conv import TemporalConv
 
 REDUCTION = 16
@@ -50,6 +52,9 @@ class LongTermTDM(nn.Module):
         num_segments: T.
     """
 
+    NORM = DirectionalBatchNorm2d
+    """The batch norms that both directions share."""
+
     def __init__(self, channels: int, num_segments: int) -> None:
         super().__init__()
         self.num_segments = num_segments
@@ -80,13 +85,13 @@ def mix_over_time(long_term: nn.Module, temporal_conv: nn.Module, x: Tensor) -> 
     """What a block carries, applied to features (N*T, C, H, W): L-TDM, then the temporal conv.
 
     Either may be ``nn.Identity``. Where there are kernels, both share their passes over memory;
-    then neither module is called as such, unless a forward hook waits for that.
+    then neither module is called as such, unless a hook waits for that.
     """
     if (
-        type(long_term) is LongTermTDM
-        and isinstance(temporal_conv, TemporalConv)
-        and not (long_term._forward_hooks or temporal_conv._forward_hooks)
-        and has_kernels(long_term, x)
+        is_plain(long_term, LongTermTDM)
+        and is_plain(temporal_conv, TemporalConv)
+        and has_kernels(cast(LongTermTDM, long_term), x)
     ):
-        return long_term_by_kernels(long_term, x, temporal_conv.weight)
+        module, mix = cast(LongTermTDM, long_term), cast(TemporalConv, temporal_conv)
+        return long_term_by_kernels(module, x, mix.weight)
     return temporal_conv(long_term(x))

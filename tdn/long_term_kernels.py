@@ -143,8 +143,30 @@ def has_kernels(module: LongTermTDM, x: Tensor) -> bool:
     """Whether a whole L-TDM runs on x by kernels, in the state it is in.
 
     All states that training and evaluation reach are known to them: both branches normalise by
-    their batch or neither, and all batch norms move on alike. Others run in eager PyTorch.
+    their batch or neither, and all batch norms move on alike, in float32. Others run in eager
+    PyTorch, as do modules that were replaced by others or that a hook watches.
     """
-    norms = (module.reduce_norm, module.half_norm, module.full_norm, module.expand_norm)
-    alike = len({norm.momentum for norm in norms}) == 1 and norms[0].momentum is not None
-    return uses_triton(x) and alike and module.half_norm.training == module.full_norm.training
+    if not uses_triton(x):
+        return False
+    shared = (module.half_norm, module.full_norm, module.expand_norm)
+    norms = (module.reduce_norm, *shared)
+    return (
+        all(is_plain(norm, type(module).NORM) for norm in shared)
+        and is_plain(module.reduce_norm, nn.BatchNorm2d)
+        and all(is_plain(conv, nn.Conv2d) for conv in (module.smooth, module.expand))
+        and all(norm.running_mean is not None for norm in norms)
+        and {norm.running_mean.dtype for norm in norms} == {torch.float32}  # type: ignore[union-attr]
+        and len({norm.momentum for norm in norms}) == 1
+        and norms[0].momentum is not None
+        and module.half_norm.training == module.full_norm.training
+    )
+
+
+def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module is of just that kind, and nobody waits for it to be called."""
+    return type(module) is kind and not (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )

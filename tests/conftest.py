@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Set before torch is imported: two test processes share two cores.
+# Set before torch is imported: test processes run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -15,9 +15,9 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-# Two test processes share two cores with whatever else runs: examples may take their time.
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
+# Tests run side by side, on however few cores: examples may take their time.
+settings.register_profile("side by side", deadline=None)
+settings.load_profile("side by side")
 
 
 @pytest.fixture(autouse=True)

@@ -210,10 +210,11 @@ def test_a_gradient_without_memory_of_its_own():
         assert_close(d, wanted, torch.float32)
 
 
-def test_runs_give_the_same_bits():
+@pytest.mark.parametrize(("inner", "layout"), [(6, LAST), (64, FIRST)])
+def test_runs_give_the_same_bits(inner, layout):
     results = []
     for _ in range(2):
-        given = case(3, 2, 96, 6, (9, 9))
+        given = case(3, 2, 32, inner, (5, 5), layout=layout)
         found = given.found()
         gradients = torch.autograd.grad(found, list(given.tensors.values()), found.detach())
         results.append((found, *gradients))
@@ -245,6 +246,17 @@ def test_custom_operators(training, mix):
         *(EPS, t.get("mix"), 2, 1.0),
     )
     torch.library.opcheck(torch.ops.tdn.gated_mix.default, arguments)
+
+
+def test_shapes_that_do_not_fit():
+    t = case().tensors
+    arguments = [*(t["x"], t["s"], None, None, t["bias"], t["bias"], t["expand"])]
+    arguments += [t["weight"], t["bias"], EPS, t["mix"]]
+    with pytest.raises(ValueError, match="segments"):
+        torch.ops.tdn.gated_mix(*arguments, 2, 1.0)  # of 3 images
+    arguments[1] = t["s"][:-1]
+    with pytest.raises(ValueError, match="maps"):
+        torch.ops.tdn.gated_mix(*arguments, 3, 1.0)
 
 
 def test_compiles_as_one_graph():

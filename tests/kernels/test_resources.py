@@ -34,6 +34,14 @@ def test_no_kernel_spills_or_loads_in_narrow_pieces(operation, tmp_path):
     assert all(0 < row["usage"]["registers"] <= 255 for row in rows)
 
 
+@pytest.mark.parametrize("wrong", [["--output", "/nowhere/table.jsonl"], ["--jobs", "0"]])
+def test_wrong_options(wrong):
+    done = run(*wrong)
+    assert done.returncode == 2
+    assert wrong[0] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_interpreted_kernels_are_refused():
     command = [sys.executable, "-m", "tdn.kernels.resources"]
     environment = os.environ | {"TRITON_INTERPRET": "1"}

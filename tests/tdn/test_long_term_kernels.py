@@ -118,16 +118,54 @@ def test_a_mixture_of_frozen_and_training_batch_norms():
     assert_agree(outcome(pair, x.float(), "triton"), expected, 2e-5)
 
 
-def test_a_hook_sees_the_modules():
-    long_term, temporal_conv = modules()
-    seen = []
-    long_term.register_forward_hook(lambda *given: seen.append(given[-1]))
+@pytest.mark.parametrize("watched", ["0", "1", "0.expand_norm", "0.smooth"])
+@pytest.mark.parametrize(
+    "kind", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
+)
+def test_a_hook_is_called(watched, kind):
+    pair = modules()
     x = images(2 * T, 32, 6, 6).to(DEVICE, torch.float32)
+    expected = outcome(pair, x, "triton")["out"]
+    seen = []
+    getattr(pair.get_submodule(watched), kind)(lambda *given: seen.append(given) and None)
     with backend.using("triton"):
-        watched = mix_over_time(long_term, temporal_conv, x)
-        assert seen[0].shape == x.shape
-        long_term._forward_hooks.clear()
-        torch.testing.assert_close(watched, mix_over_time(long_term, temporal_conv, x))
+        found = mix_over_time(*pair, x.requires_grad_())
+        found.sum().backward()
+    assert seen
+    torch.testing.assert_close(found, expected)
+
+
+def test_other_batch_norms_are_not_taken_for_ours():
+    long_term, _ = modules()
+    x = torch.zeros(2 * T, 32, 6, 6, device=DEVICE)
+    with backend.using("triton"):
+        assert has_kernels(long_term, x)
+        assert not has_kernels(nn.SyncBatchNorm.convert_sync_batchnorm(long_term), x)
+        assert not has_kernels(modules()[0].half(), x.half())
+
+
+def test_exported_networks_have_no_kernels():
+    """They run where the kernels are not; the number of clips stays open."""
+    pair = modules(training=False)
+    x = images(2 * T, 32, 6, 6).to(DEVICE, torch.float32)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pair = pair
+
+        def forward(self, clips):
+            return mix_over_time(*self.pair, clips.flatten(0, 1))
+
+    clips = torch.export.Dim("clips", min=1)
+    with backend.using("triton"):
+        program = torch.export.export(
+            Block(), (x.unflatten(0, (-1, T)),), dynamic_shapes={"clips": {0: clips}}
+        )
+    assert not any("tdn" in str(node.target) for node in program.graph.nodes)
+    torch.testing.assert_close(
+        program.module()(x.unflatten(0, (-1, T))), outcome(pair, x, "reference")["out"]
+    )
 
 
 def test_compiles_as_one_graph():
