@@ -50,7 +50,7 @@ _FEATURES: dict[tuple[bool, bool], _Rows] = {
 }
 _MAPS: dict[tuple[bool, bool], _Rows] = {
     (True, True): ((16, 32, 32, 4, "tf32"), (128, 64, 16, 4, "tf32")),
-    (True, False): ((64, 32, 32, 8, "ieee"), (128, 16, 16, 8, "ieee")),
+    (True, False): ((32, 32, 32, 4, "ieee"), (64, 32, 32, 8, "ieee"), (128, 16, 16, 8, "ieee")),
     (False, True): ((16, 64, 32, 8, "tf32"), (64, 64, 16, 8, "tf32"), (128, 32, 16, 8, "tf32")),
     (False, False): ((128, 32, 32, 8, "ieee"),),
 }
