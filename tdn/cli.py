@@ -2,8 +2,9 @@
 
 Subcommands live in ``tdn.commands``, one module each: ``HELP`` (a line), ``add_arguments(parser)``
 and ``run(arguments) -> int``. A module with ``CONFIGURED = True`` also takes ``--config FILE`` and
-dotted overrides, which arrive as ``arguments.config`` and ``arguments.overrides``. Modules import
-torch or DALI inside ``run``, so that help is instant.
+dotted overrides, which arrive as ``arguments.config`` and ``arguments.overrides``. A package with
+``COMMANDS`` is a group of such modules. Modules import torch or DALI inside ``run``, so that help
+is instant.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import NoReturn
 import tdn
 from tdn.errors import UserError
 
-COMMANDS = ("train", "evaluate", "summary", "index", "demo-data", "demo")
+COMMANDS = ("train", "evaluate", "summary", "index", "visualize", "demo-data", "demo")
 
 _DESCRIPTION = """\
 Temporal Difference Networks: train and test action recognition on your videos.
@@ -58,14 +59,13 @@ def main(words: Sequence[str] | None = None) -> int:
         line; 130 after Ctrl-C; 141 when nobody reads the output any more.
     """
     _show_log()
-    words = list(sys.argv[1:] if words is None else words)
-    name = words[0] if words and words[0] in COMMANDS else None
-    prog = f"tdn {name}" if name else "tdn"
+    path, words = _split(list(sys.argv[1:] if words is None else words))
+    prog = " ".join(("tdn", *path))
     try:
-        if name is None:
-            return _without_command(words)
-        module = _command(name)
-        return int(module.run(_parse(prog, module, words[1:])))
+        module = _command(path) if path else sys.modules[__name__]
+        if hasattr(module, "COMMANDS"):
+            return _without_command(prog, path, module, words)
+        return int(module.run(_parse(prog, module, words)))
     except UserError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 2
@@ -85,26 +85,38 @@ def _show_log() -> None:
         log.addHandler(_Console())
 
 
-def _command(name: str) -> ModuleType:
-    return importlib.import_module(f"tdn.commands.{name.replace('-', '_')}")
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """The command's words, with those of the groups it belongs to; and the words after it."""
+    path: list[str] = []
+    known: tuple[str, ...] = COMMANDS
+    while words and words[0] in known:
+        path, words = [*path, words[0]], words[1:]
+        known = getattr(_command(path), "COMMANDS", ())
+    return path, words
 
 
-def _without_command(words: list[str]) -> int:
+def _command(path: Sequence[str]) -> ModuleType:
+    return importlib.import_module(".".join(("tdn.commands", *path)).replace("-", "_"))
+
+
+def _without_command(prog: str, path: list[str], group: ModuleType, words: list[str]) -> int:
+    """Explain a group of commands, or refuse a word that is none of them."""
     parser = _Parser(
-        prog="tdn",
-        usage="tdn COMMAND [options]",
-        description=_DESCRIPTION,
+        prog=prog,
+        usage=f"{prog} COMMAND [options]",
+        description=group.__doc__ if path else _DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="'tdn COMMAND --help' explains a command.",
+        epilog=f"'{prog} COMMAND --help' explains a command.",
     )
-    parser.add_argument("--version", action="version", version=f"tdn {tdn.__version__}")
+    if not path:
+        parser.add_argument("--version", action="version", version=f"tdn {tdn.__version__}")
     commands = parser.add_argument_group("commands")
-    for name in COMMANDS:
+    for name in group.COMMANDS:
         # Shown for the help only: the command's own parser reads its words.
-        commands.add_argument(name, nargs="?", help=_command(name).HELP, metavar=name)
+        commands.add_argument(name, nargs="?", help=_command([*path, name]).HELP, metavar=name)
     if words and not words[0].startswith("-"):
-        close = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else "; 'tdn --help' lists them"
+        close = difflib.get_close_matches(words[0], group.COMMANDS, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else f"; '{prog} --help' lists them"
         raise UserError(f"no command '{words[0]}'{hint}")
     parser.parse_args(words)
     parser.print_help()
@@ -141,10 +153,20 @@ def _parse(prog: str, module: ModuleType, words: list[str]) -> argparse.Namespac
 def _print_configured_help(parser: argparse.ArgumentParser) -> None:
     from tdn.config_loading import config_parser
 
-    keys = config_parser().format_help()
+    known = config_parser()
+    for key in known._actions:
+        if "--help" not in key.option_strings and _taken(key, parser):
+            key.help = argparse.SUPPRESS
+    keys = known.format_help()
     parser.usage = f"{parser.prog} --config FILE [--key.name VALUE ...]"
     parser.epilog = (
         "Every key of the configuration can be given as an option and then overrides the file, "
         "for example --optimizer.lr 0.02:\n\n" + keys.split("\n\n", 2)[2]
     )
     parser.print_help()
+
+
+def _taken(key: argparse.Action, parser: argparse.ArgumentParser) -> bool:
+    """Whether a command has an option of its own by the name of a key."""
+    names = {name for action in parser._actions for name in action.option_strings}
+    return bool(names & set(key.option_strings) - {"--config"})

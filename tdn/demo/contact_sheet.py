@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from tdn.visualization.drawing import GREEN, INK, PAPER, RED, save_png, sheet, write
 
 _FRAMES = 6
 _ZOOM = 2
 _PADDING = 4
 _TEXT_HEIGHT = 14
-_RIGHT, _WRONG, _INK, _PAPER = (46, 160, 67), (207, 34, 46), (30, 30, 30), (255, 255, 255)
 
 
 class Cell(NamedTuple):
@@ -34,14 +35,11 @@ def save_contact_sheet(cells: Sequence[Cell], path: Path, columns: int = 2) -> N
         cells: Clips, all of one frame size.
         path: PNG to write.
         columns: Clips side by side.
+
+    Raises:
+        UserError: The file cannot be written.
     """
-    tiles = [_tile(cell) for cell in cells]
-    width, height = tiles[0].size
-    rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * width, rows * height), _PAPER)
-    for index, tile in enumerate(tiles):
-        sheet.paste(tile, (index % columns * width, index // columns * height))
-    sheet.save(path)
+    save_png(sheet([_tile(cell) for cell in cells], columns), path)
 
 
 def _tile(cell: Cell) -> Image.Image:
@@ -51,17 +49,12 @@ def _tile(cell: Cell) -> Image.Image:
     tile = Image.new(
         "RGB",
         (len(chosen) * (width + 1) + 2 * _PADDING, height + _TEXT_HEIGHT + 3 * _PADDING),
-        _PAPER,
+        PAPER,
     )
-    draw = ImageDraw.Draw(tile)
-    font = ImageFont.load_default(size=_TEXT_HEIGHT - 3)
-    x = float(_PADDING)
-    words = [(f"{cell.truth}:", _INK)]
+    words = [(f"{cell.truth}:", INK)]
     for network, predicted in cell.predictions:
-        words.append((f"{network} {predicted}", _RIGHT if predicted == cell.truth else _WRONG))
-    for text, colour in words:
-        draw.text((x, _PADDING), text, fill=colour, font=font)
-        x += draw.textlength(text, font=font) + 2 * _PADDING
+        words.append((f"{network} {predicted}", GREEN if predicted == cell.truth else RED))
+    write(ImageDraw.Draw(tile), (_PADDING, _PADDING), words, _TEXT_HEIGHT - 3)
     for place, frame in enumerate(chosen):
         picture = Image.fromarray(cell.frames[frame]).resize((width, height))
         tile.paste(picture, (_PADDING + place * (width + 1), _TEXT_HEIGHT + 2 * _PADDING))

@@ -47,12 +47,32 @@ def test_public_names():
         tdn.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "visualize batch"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     assert stop.value.code == 0
     assert f"tdn {command}" in capsys.readouterr().out
+
+
+def test_a_group_of_commands_explains_itself(capsys):
+    status, out, _ = run("visualize", capsys=capsys)
+    assert status == 0
+    assert "tdn visualize" in out
+    assert "batch" in out
+    with pytest.raises(SystemExit):
+        cli.main(["visualize", "--help"])
+    assert capsys.readouterr().out == out
+
+
+def test_an_option_of_a_command_stands_in_its_help_once(capsys):
+    """--output is a picture to `visualize batch`, and the run folder to the others."""
+    for command, texts in ((["visualize", "batch"], "PNG"), (["train"], "Run folder")):
+        with pytest.raises(SystemExit):
+            cli.main([*command, "--help"])
+        out = capsys.readouterr().out
+        assert out.count("\n  --output ") == 1
+        assert texts in out
 
 
 def test_help_of_train_lists_the_configuration(capsys):
@@ -73,6 +93,11 @@ def test_help_of_train_lists_the_configuration(capsys):
         (["train", "--config", "none.yaml"], "none.yaml"),
         (["evaluate", "--config", "none.yaml"], "--checkpoint"),
         (["demo", "--config", "none.yaml", "--seed", "x"], "--seed"),
+        (["visualize", "bath"], "batch"),
+        (["visualize", "batch"], "--config"),
+        (["visualize", "batch", "--config", "none.yaml"], "none.yaml"),
+        (["visualize", "batch", "--config", "none.yaml", "--output", "x.jpg"], "--output"),
+        (["visualize", "batch", "--config", "none.yaml", "--step", "-1"], "--step"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(words, named, capsys, tmp_path, monkeypatch):

@@ -1,0 +1,82 @@
+"""Draw a batch as the network is fed it: every frame of every clip, after crop, resize and flip.
+
+A clip is a row: its label and file, where it was cut from the frame, and then its segments, five
+frames each, the centre frame framed, with their numbers in the video. The pixels are the loader's,
+not decoded a second time, and the batch is the one that training takes at that epoch and step (on
+one process).
+
+  tdn visualize batch --config configs/demo.yaml --data.train_list train.txt \\
+      --data.validation_list validation.txt --step 3 --output batch.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tdn.commands.configuration import read_config
+from tdn.errors import UserError
+
+HELP = "draw a batch as the network is fed it"
+CONFIGURED = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--split",
+        choices=("train", "validation"),
+        default="train",
+        help="the training clips, augmented, or the validation clips (train)",
+    )
+    parser.add_argument(
+        "--epoch", type=int, default=0, metavar="N", help="epoch of training, from 0 (0)"
+    )
+    parser.add_argument(
+        "--step", type=int, default=0, metavar="N", help="step of the epoch, from 0 (0)"
+    )
+    parser.add_argument(
+        "--output", default="batch.png", metavar="FILE", help="PNG to write (batch.png)"
+    )
+    parser.add_argument(
+        "--clips", type=int, metavar="N", help="draw only the first N clips of the batch"
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=112,
+        metavar="N",
+        help="longest side of a drawn frame, pixels; larger ones are reduced by 2, 3, ... (112)",
+    )
+    parser.add_argument(
+        "--class-names",
+        metavar="FILE",
+        help="text file with a class on every line (labels.txt beside the list, if it is there)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw the batch and print the picture's path."""
+    for option, least in (("epoch", 0), ("step", 0), ("clips", 1), ("side", 16)):
+        value = getattr(arguments, option)
+        if value is not None and value < least:
+            raise UserError(f"--{option}: {value} does not fit; give a whole number from {least}")
+    output = Path(arguments.output)
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output: '{output}' does not fit; give a file name that ends in .png")
+    config = read_config(arguments)
+    from tdn.visualization.batch import draw_batch
+    from tdn.visualization.drawing import save_png
+
+    picture = draw_batch(
+        config,
+        arguments.split,
+        epoch=arguments.epoch,
+        step=arguments.step,
+        clips=arguments.clips,
+        side=arguments.side,
+        class_names=arguments.class_names,
+    )
+    save_png(picture, output)
+    print(output)
+    return 0

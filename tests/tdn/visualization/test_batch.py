@@ -1,0 +1,146 @@
+"""A drawn batch against the loader's own."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
+from tdn.errors import UserError
+from tdn.pipelines.loader import create_loader
+from tdn.visualization import batch as module
+from tdn.visualization.batch import draw_batch
+from tests.tdn.visualization.pictures import places
+from tests.videos import write_list, write_video
+
+LENGTHS = (20, 9, 31, 12, 25)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    rows = [
+        (write_video(folder / str(i), frames, codec="mjpeg", size=(75, 101)).name, i % 3)
+        for i, frames in enumerate(LENGTHS)
+    ]
+    return write_list(folder / "list.txt", rows)
+
+
+@pytest.fixture
+def config(videos) -> Config:
+    return Config(
+        model=ModelConfig(num_segments=2, num_classes=3),
+        data=DataConfig(
+            train_list=str(videos),
+            validation_list=str(videos),
+            batch_size=2,
+            crop_size=(36, 48),
+            short_side=48,
+            num_threads=1,
+            flip_labels={0: 1, 1: 0},
+        ),
+        training=TrainingConfig(device="cpu"),
+        logging=LoggingConfig(progress=False),
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The rows that were drawn."""
+    rows = []
+
+    def batch_sheet(given, side):
+        rows.extend(given)
+        return original(given, side)
+
+    original = module.batch_sheet
+    monkeypatch.setattr(module, "batch_sheet", batch_sheet)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("split", "epoch", "step"), [("train", 0, 0), ("train", 3, 1), ("validation", 0, 2)]
+)
+def test_the_drawn_pixels_are_the_batchs(config, drawn, split, epoch, step):
+    sheet = np.asarray(draw_batch(config, split, epoch=epoch, step=step))
+    batch = next(iter(create_loader(config, split, epoch=epoch, start_step=step)))
+    assert len(drawn) == len(batch.clips)
+    for row, clip, label, index, numbers in zip(drawn, *batch[:4], strict=True):
+        assert all(places(sheet, frame) for segment in clip.numpy() for frame in segment)
+        assert np.array_equal(row.numbers, numbers)
+        assert str(int(label)) in row.label
+        assert f"/{int(index)}.avi" in row.file
+        assert row.frame_size == (75, 101)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_cut_out_as_the_row_says_the_video_gives_the_pixels(config, drawn, split):
+    config.data.batch_size = 4
+    config.data.scales = [0.66]
+    for epoch in range(2):
+        draw_batch(config, split, epoch=epoch)
+    assert {row.mirrored for row in drawn} == ({True, False} if split == "train" else {False})
+    assert len({row.box for row in drawn}) > (split == "train")
+    for row in drawn:
+        y0, x0, y1, x1 = row.box
+        with av.open(row.file) as container:
+            first = next(
+                frame.to_image()
+                for number, frame in enumerate(container.decode(video=0))
+                if number == row.numbers[0, 0]
+            )
+        expected = np.asarray(first.resize((48, 36), Image.Resampling.BILINEAR, (x0, y0, x1, y1)))
+        expected = expected[:, ::-1] if row.mirrored else expected
+        assert np.abs(row.frames[0, 0].astype(int) - expected).mean() < 2
+        size = f"{y1 - y0:.0f} x {x1 - x0:.0f}"
+        assert size in row.cut
+        assert ("mirrored" in row.cut) == row.mirrored
+
+
+def test_only_some_of_the_clips(config, drawn):
+    one = draw_batch(config, "train", clips=1)
+    assert len(drawn) == 1
+    assert one.size[1] < draw_batch(config, "train").size[1]
+
+
+def test_class_names_are_found_beside_the_list_or_given(config, drawn, videos, tmp_path):
+    config.data.flip = False
+    named = tmp_path / "names.txt"
+    named.write_text("push\npull\nturn\n")
+    draw_batch(config, "validation", class_names=str(named))
+    assert [row.label for row in drawn] == ["0 push", "1 pull"]
+    (videos.parent / "labels.txt").write_text("up\n")
+    try:
+        drawn.clear()
+        draw_batch(config, "validation")
+        assert [row.label for row in drawn] == ["0 up", "label 1"]
+    finally:
+        (videos.parent / "labels.txt").unlink()
+
+
+def test_a_mirrored_label_says_what_it_was(config, drawn):
+    for epoch in range(4):
+        draw_batch(config, "train", epoch=epoch)
+    changed = [row.label for row in drawn if row.mirrored and "2" not in row.label]
+    assert set(changed) == {"label 0 (mirrored label 1)", "label 1 (mirrored label 0)"}
+    assert all("(" not in row.label for row in drawn if not row.mirrored)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"), [({"step": 2}, "--step"), ({"class_names": "none.txt"}, "none.txt")]
+)
+def test_what_cannot_be_drawn_is_named(config, settings, named):
+    with pytest.raises(UserError, match=named) as error:
+        draw_batch(config, "train", **settings)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_clips_that_cannot_be_decoded_are_not_drawn(config, drawn, monkeypatch):
+    config.data.max_bad_share = 0.9
+    loader = create_loader(config, "validation")
+    loader.planner.failed = {view.place for view in loader.planner.batch(0, 0)}
+    monkeypatch.setattr(module, "create_loader", lambda *_, **__: loader)
+    draw_batch(config, "validation")
+    assert [row.file[-5:] for row in drawn] == ["2.avi", "3.avi"]
