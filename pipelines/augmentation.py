@@ -17,6 +17,11 @@ Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
+def as_size(side: int | Sequence[int]) -> Size:
+    """A size in pixels, given as one number for a square or as (height, width)."""
+    return (side, side) if isinstance(side, int) else (side[0], side[1])
+
+
 class Crop(NamedTuple):
     """A part of a frame. All in pixels of the frame, y before x."""
 
@@ -83,9 +88,6 @@ def crop_offsets(frame: Size, crop: Size) -> list[tuple[int, int]]:
 def validation_crop(frame: Size, target: Size, short_side: int) -> Crop:
     """The centre crop of the frame resized to a short side, as one region of the original frame.
 
-    Resizing only the region gives the pixels of resizing everything and then cropping: the window
-    is larger than the region by the reach of the interpolation.
-
     Args:
         frame: Size of the video's frames.
         target: Size of the network's input.
@@ -93,12 +95,47 @@ def validation_crop(frame: Size, target: Size, short_side: int) -> Crop:
             frame is resized just enough for it to fit.
     """
     resized = _resized(frame, target, short_side)
+    y, x = (round((resized[axis] - target[axis]) / 2.0) for axis in range(2))
+    return _cut(frame, resized, (y, x), target)
+
+
+def protocol_crops(frame: Size, target: Size, short_side: int, count: int) -> list[Crop]:
+    """The crops of one of the published test protocols, as regions of the original frame.
+
+    Args:
+        frame: Size of the video's frames.
+        target: Size of the network's input.
+        short_side: Shorter side after the resize, pixels; as in ``validation_crop``.
+        count: 1, the centre; 3, both ends of the longer side, then the centre (of a frame that is
+            wider than high: left, right, centre); 5, the corners, then the centre; 10, these 5 and
+            then their mirror images.
+
+    Returns:
+        ``count`` crops.
+    """
+    if count == 1:
+        return [validation_crop(frame, target, short_side)]
+    resized = _resized(frame, target, short_side)
+    down, right = (((resized[axis] - target[axis]) // 4) for axis in range(2))
+    centre = (2, 2)
+    ends = [(2, 0), (2, 4)] if frame[1] >= frame[0] else [(0, 2), (4, 2)]
+    quarters = ends if count == 3 else [(0, 0), (0, 4), (4, 0), (4, 4)]
+    offsets = [(y * down, x * right) for y, x in [*quarters, centre]]
+    crops = [_cut(frame, resized, offset, target) for offset in offsets]
+    return crops + [mirrored(crop) for crop in crops] if count == 10 else crops
+
+
+def _cut(frame: Size, resized: Size, offset: tuple[int, int], target: Size) -> Crop:
+    """A crop of the resized frame as a region of the original one.
+
+    Resizing only the region gives the pixels of resizing everything and then cropping: the window
+    is larger than the region by the reach of the interpolation.
+    """
     start, end, reach = [], [], []
     for axis in range(2):
         step = frame[axis] / resized[axis]  # frame pixels per resized pixel
-        offset = round((resized[axis] - target[axis]) / 2.0)
-        start.append(offset * step)
-        end.append((offset + target[axis]) * step)
+        start.append(offset[axis] * step)
+        end.append((offset[axis] + target[axis]) * step)
         reach.append(math.ceil(max(step, 1.0)) + 1)
     top, left = (max(0, math.floor(start[axis]) - reach[axis]) for axis in range(2))
     bottom, right = (min(frame[axis], math.ceil(end[axis]) + reach[axis]) for axis in range(2))

@@ -1,10 +1,11 @@
-"""Which decoder reads a file: DALI (NVDEC on a GPU, or its CPU decoder), or PyAV."""
+"""Which decoder reads a clip: DALI (NVDEC, nvJPEG or its CPU decoders), PyAV, or Pillow."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from tdn.pipelines.manifest import Clip, Manifest
+from tdn.pipelines.frame_folders import PICTURE_CODECS
+from tdn.pipelines.manifest import Clip, Kind, Manifest
 
 # Without a GPU DALI decodes only these, and reports H.264 as "not supported by the CPU variant".
 _CPU_CODECS = frozenset({"vp8", "vp9", "mjpeg"})
@@ -12,25 +13,50 @@ _CPU_CODECS = frozenset({"vp8", "vp9", "mjpeg"})
 _NVDEC_SMALLEST = {"h264": 48, "vp8": 48, "vp9": 128, "av1": 128, "hevc": 144}
 # 8 bits, 4:2:0: what NVDEC takes of every codec.
 _PIXEL_FORMATS = frozenset({"yuv420p", "yuvj420p"})
+# Pillow's names of what DALI makes RGB of as Pillow does.
+_PICTURE_MODES = frozenset({"rgb", "l"})
 
 
-def decoded_by_dali(clip: Clip, gpu: bool) -> bool:
-    """Whether DALI decodes a file itself; it ignores rotation, so a turned file goes to PyAV."""
+def all_pictures(manifest: Manifest) -> bool:
+    """Whether every usable clip is pictures, so that the graph of pictures reads them."""
+    kinds = manifest.kinds()
+    return bool(kinds) and all(kind.pictures for kind in kinds)
+
+
+def video_by_dali(clip: Clip, gpu: bool) -> bool:
+    """Whether DALI decodes a clip in the graph of videos.
+
+    It ignores rotation, so a turned file goes to PyAV.
+    """
     side = min(clip.width, clip.height)
-    return _by_dali(clip.codec, clip.pixel_format, clip.rotation, side, gpu)
+    return _video_by_dali(clip.codec, clip.pixel_format, clip.rotation, side, gpu)
 
 
-def _by_dali(codec: str, pixel_format: str, rotation: int, side: int, gpu: bool) -> bool:
+def _video_by_dali(codec: str, pixel_format: str, rotation: int, side: int, gpu: bool) -> bool:
     if pixel_format not in _PIXEL_FORMATS or rotation != 0:
         return False
     return side >= _NVDEC_SMALLEST.get(codec, side + 1) if gpu else codec in _CPU_CODECS
 
 
+def pictures_by_dali(codec: str, mode: str) -> bool:
+    """Whether DALI decodes a clip's pictures in the graph of pictures."""
+    return codec in PICTURE_CODECS and mode in _PICTURE_MODES
+
+
 def describe_decoders(manifest: Manifest, gpu: bool) -> str:
-    """How many usable files each decoder reads, for the log: "300 vp9 by DALI, ..."."""
+    """How many usable clips each decoder reads, for the log: "300 vp9 by DALI, ..."."""
     counts: Counter[tuple[str, str]] = Counter()
-    for codec, pixel_format, rotation, side, count in manifest.kinds():
-        dali = "DALI with NVDEC" if gpu else "DALI on the CPU"
-        by_dali = _by_dali(codec, pixel_format, rotation, side, gpu)
-        counts[codec, dali if by_dali else "PyAV on the CPU"] += count
+    for kind in manifest.kinds():
+        counts[kind.codec, _decoder(kind, all_pictures(manifest), gpu)] += kind.clips
     return ", ".join(f"{n} {codec} by {decoder}" for (codec, decoder), n in counts.most_common())
+
+
+def _decoder(kind: Kind, alone: bool, gpu: bool) -> str:
+    """The decoder of a kind of clips, in words; ``alone`` where all clips are pictures."""
+    if kind.pictures:
+        if alone and pictures_by_dali(kind.codec, kind.pixel_format):
+            return "DALI with nvJPEG" if gpu else "DALI on the CPU"
+        return "Pillow on the CPU"
+    if _video_by_dali(kind.codec, kind.pixel_format, kind.rotation, kind.side, gpu):
+        return "DALI with NVDEC" if gpu else "DALI on the CPU"
+    return "PyAV on the CPU"

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-
-from tdn.pipelines.augmentation import Size
-from tdn.pipelines.decoders import decoded_by_dali
-from tdn.pipelines.graph import build_graph, graph_inputs
+from tdn.pipelines.fetching import Fetched, fetch, must_fetch
+from tdn.pipelines.graph import VideoGraph
+from tdn.pipelines.picture_graph import PictureGraph
 from tdn.pipelines.plans import View
+from tdn.pipelines.pyav_decoding import DecodingError
 
 
 def find_undecodable(
-    views: list[View], target: Size, device: torch.device
+    views: Sequence[View], graph: VideoGraph | PictureGraph
 ) -> list[tuple[View, str]]:
-    """Decode views one by one in the same graph; those that fail, with DALI's reason."""
-    candidates = [view for view in views if decoded_by_dali(view.clip, device.type == "cuda")]
-    causes = [(view, _failure(view, target, device)) for view in candidates]
+    """Decode views one by one in the same graph; those that fail, with the reason."""
+    candidates = [view for view in views if graph.decodes(view.clip)]
+    causes = [(view, _failure(view, graph)) for view in candidates]
     return [(view, cause) for view, cause in causes if cause]
 
 
-def _failure(view: View, target: Size, device: torch.device) -> str:
+def _failure(view: View, graph: VideoGraph | PictureGraph) -> str:
     """Why a view cannot be decoded, "" if it can."""
 
     def source(info: Any) -> Any:
         if info.iteration:
             raise StopIteration
-        return [[value] for value in graph_inputs(view, None)]
+        return graph.inputs([view], [fetched])
 
-    pipeline = build_graph(
-        source,
-        target=target,
-        batch_size=1,
-        num_threads=1,
-        prefetch=1,
-        device_id=device.index if device.type == "cuda" else None,
-    )
     try:
+        fetched = fetch(view, True) if must_fetch(view.clip, True) else Fetched()
+        pipeline = graph.pipeline(source, views=1, places=view.frames.size, threads=1, prefetch=1)
         pipeline.run()
+    except DecodingError as error:
+        return str(error)
     except RuntimeError as error:
         return dali_reason(error)
     return ""

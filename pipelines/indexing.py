@@ -1,20 +1,29 @@
-"""Making a manifest from a list: probe what is new or changed, in parallel; keep the rest."""
+"""Making a manifest from a list: probe what is new or changed, in parallel; keep the rest.
+
+What was found goes to a journal beside the manifest at once, so that an interrupted run goes on
+where it was.
+"""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from tqdm import tqdm
 
 from tdn.errors import UserError
-from tdn.pipelines.lists import ListEntry, read_list
-from tdn.pipelines.manifest import Manifest, is_manifest, write_manifest
-from tdn.pipelines.probe import Probe
-from tdn.pipelines.probe_workers import probe_videos, usable_cores
+from tdn.pipelines.index_journal import Journal
+from tdn.pipelines.known_clips import KnownClips, clip_key, read_known
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifest_writing import write_manifest
+from tdn.pipelines.probe import Request
+from tdn.pipelines.probe_workers import probe_clips, usable_cores
+from tdn.pipelines.sources.listing import Listing, read_listing
 
 
 class IndexReport(NamedTuple):
@@ -22,93 +31,119 @@ class IndexReport(NamedTuple):
 
     manifest: Manifest
     read: int
-    """Files that were new or changed."""
+    """Clips that were new or changed."""
     kept: int
-    """Rows whose file had not changed since the last run."""
+    """Rows that had not changed since the last run."""
 
     def __str__(self) -> str:
         manifest = self.manifest
         codecs: Counter[str] = Counter()
-        for codec, _, _, _, count in manifest.kinds():
-            codecs[codec] += count
+        for kind in manifest.kinds():
+            codecs[kind.codec] += kind.clips
         found = ", ".join(f"{count} {codec}" for codec, count in codecs.most_common()) or "none"
         lines = [
             f"{manifest.list_path}: {len(manifest.usable)} of {len(manifest)} videos usable "
             f"({found}); {self.read} read, {self.kept} unchanged"
         ]
-        problems, shown = manifest.problems(), 20
-        lines += [f"  left out, line {line}: {path}: {why}" for line, path, why in problems[:shown]]
-        if len(problems) > shown:
-            lines.append(f"  ... and {len(problems) - shown} more, all in the manifest")
+        unusable, shown = len(manifest) - len(manifest.usable), 20
+        lines += [
+            f"  left out, line {line}: {path}: {why}"
+            for line, path, why in manifest.problems(shown)
+        ]
+        if unusable > shown:
+            lines.append(f"  ... and {unusable - shown} more, all in the manifest")
         return "\n".join(lines)
 
 
 def index_list(
-    list_path: str | Path,
+    source: str | Path,
     output: str | Path,
     *,
     root: str | Path | None = None,
+    classes: Sequence[str] = (),
+    template: str = "",
     workers: int | None = None,
     progress: bool = True,
 ) -> IndexReport:
-    """Check and count every file of a list and write the manifest.
+    """Check and count every clip of a data set and write the manifest.
 
     Args:
-        list_path: List of ``path label`` or ``path frames label`` lines.
-        output: Manifest to write. One that is there already is brought up to date: only files whose
-            size or time of change differ are read again.
+        source: A list, a folder with a folder per class, or tar shards (``read_listing``).
+        output: Manifest to write. One that is there already is brought up to date: only clips whose
+            file or folder has another size or time of change are read again.
         root: Folder that the list's paths are relative to; by default the list's own.
+        classes: Class names by label, where the source gives names.
+        template: Format of picture names in folders of frames; by default it is found out.
         workers: Processes; by default one per CPU core of this process.
         progress: Whether to show a progress bar.
 
     Raises:
         UserError: The list is malformed, or the output is something else or cannot be written.
     """
-    list_path, output = Path(list_path), Path(output)
-    entries = read_list(list_path)
-    folder = (Path(root) if root else list_path.parent).absolute()
+    output = Path(output)
+    listing = read_listing(source, classes)
+    folder = Path(root or listing.root).absolute()
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; correct the root that paths are relative to")
-    paths = [os.path.join(folder, entry.path) for entry in entries]  # noqa: PTH118 - millions
-    known = _known_probes(output)
-    kept = {path: known[path] for path in paths if path in known and _unchanged(path, known[path])}
-    new = list(dict.fromkeys(path for path in paths if path not in kept))
-    with tqdm(
-        total=len(new), desc="index", unit="file", disable=None if progress and new else True
-    ) as bar:
-        found = probe_videos(new, workers or usable_cores(), lambda: bar.update())
-    probes = kept | dict(zip(new, found, strict=True))
-    write_manifest(output, _columns(entries, [probes[path] for path in paths]), list_path, folder)
-    return IndexReport(Manifest(output), len(new), sum(path in kept for path in paths))
+    requests = _requests(listing, folder, template)
+    keys = [clip_key(request) for request in requests]
+    journal = Journal(output, template)
+    known = read_known(output, template, journal)
+    matches = known.unchanged(requests, keys)
+    new = list(dict.fromkeys(key for key, match in zip(keys, matches, strict=True) if match < 0))
+    found = _probe(new, dict(zip(keys, requests, strict=True)), journal, workers, progress)
+    rows = {key: len(known) + number for number, key in enumerate(new)}
+    where = np.array(
+        [rows[key] if match < 0 else match for key, match in zip(keys, matches, strict=True)]
+    )
+    columns = known.extended(found).take(where) | _listed(listing)
+    write_manifest(output, columns, source, folder, listing.classes, template)
+    journal.remove()
+    return IndexReport(Manifest(output), len(new), int((matches >= 0).sum()))
 
 
-def _known_probes(output: Path) -> dict[str, Probe]:
-    """What an earlier run found, by complete path; nothing where there was none."""
-    if not output.exists():
-        return {}
-    if not is_manifest(output):
-        raise UserError(f"{output}: exists and is not a manifest; choose another output")
-    try:
-        manifest = Manifest(output)
-    except UserError:  # of another version, or damaged: to be written anew
-        return {}
-    columns = (manifest.column(name) for name in Probe._fields)
-    probes = map(Probe._make, zip(*columns, strict=True))
-    return dict(zip(map(manifest.resolve, manifest.column("path")), probes, strict=True))
+def _requests(listing: Listing, folder: Path, template: str) -> list[Request]:
+    paths = [str(folder / path) for path in listing.paths]
+    if not listing.members:
+        return [Request(path, template=template) for path in paths]
+    return [
+        Request(path, tuple(member.offsets), tuple(member.sizes), member.pictures)
+        for path, member in zip(paths, listing.members, strict=True)
+    ]
 
 
-def _unchanged(path: str, known: Probe) -> bool:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - called for each of millions
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (known.size, known.mtime)
+def _probe(
+    keys: Sequence[str],
+    requests: dict[str, Request],
+    journal: Journal,
+    workers: int | None,
+    progress: bool,
+) -> KnownClips:
+    with (
+        tqdm(
+            total=len(keys), desc="index", unit="clip", disable=None if progress and keys else True
+        ) as bar,
+        journal.opened() as note,
+    ):
+
+        def done(number: int, probe: object) -> None:
+            note(keys[number], probe)
+            bar.update()
+
+        probes = probe_clips([requests[key] for key in keys], workers or usable_cores(), done)
+    return KnownClips.of(list(keys), probes)
 
 
-def _columns(entries: Sequence[ListEntry], probes: Sequence[Probe]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {
-        name: [getattr(probe, name) for probe in probes] for name in Probe._fields
+def _listed(listing: Listing) -> dict[str, pa.Array | list[str] | npt.NDArray[np.int64]]:
+    """The manifest's columns that come from the list."""
+    columns: dict[str, pa.Array | list[str] | npt.NDArray[np.int64]] = {
+        "path": listing.paths,
+        "label": np.array(listing.labels),
+        "line": np.array(listing.lines),
     }
-    for name in ListEntry._fields:
-        columns[name] = [getattr(entry, name) for entry in entries]
+    if listing.members:
+        members = listing.members
+        columns["member"] = [member.name for member in members]
+        columns["offsets"] = pa.array([m.offsets for m in members], pa.large_list(pa.int64()))
+        columns["sizes"] = pa.array([m.sizes for m in members], pa.large_list(pa.int64()))
     return columns

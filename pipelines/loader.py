@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from tdn.config import Config
+from tdn.config import Config, EvaluationConfig
 from tdn.config_loading import resolve_config
 from tdn.devices import resolve_device
 from tdn.errors import UserError
@@ -19,7 +19,8 @@ from tdn.pipelines.faults import dali_reason, find_undecodable
 from tdn.pipelines.manifest import Manifest
 from tdn.pipelines.manifest_cache import manifest_of
 from tdn.pipelines.plans import Planner, View
-from tdn.pipelines.stream import Position, Stream
+from tdn.pipelines.sources.listing import read_class_names
+from tdn.pipelines.stream import Position, Stream, graph_of
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Batch(NamedTuple):
     """(N,) int64, on the CPU: rows in the list, from 0, blank lines not counted."""
     frame_numbers: torch.Tensor
     """(N, T, 5) int64, on the CPU: the frames that were decoded, from 0."""
+    views: torch.Tensor
+    """(N,) int64, on the CPU: which of its video's views each clip is, from 0."""
 
 
 class Loader:
@@ -89,13 +92,15 @@ class Loader:
 
     def fingerprint(self) -> str:
         """Checksum of the videos; equal on processes that may train together."""
-        return self.planner.manifest.digest()
+        planner = self.planner
+        left_out = len(planner.manifest.usable) - len(planner.rows)
+        return planner.manifest.digest() + (f"-{left_out}" if left_out else "")
 
     def describe(self) -> str:
         """One line for the log: how many videos, and who decodes them."""
         manifest = self.planner.manifest
         decoders = describe_decoders(manifest, self.device.type == "cuda")
-        return f"{manifest.list_path}: {len(manifest.usable)} videos, {decoders}"
+        return f"{manifest.list_path}: {len(self.planner.rows)} videos, {decoders}"
 
     def _next_batch(self) -> tuple[Position, list[View], torch.Tensor]:
         """The next batch; a file that DALI cannot decode is excluded and the batch made again."""
@@ -108,7 +113,7 @@ class Loader:
             except RuntimeError as error:
                 views = self._stream.in_flight()
                 self.close()
-                culprits = find_undecodable(views, self.planner.target, self.device)
+                culprits = find_undecodable(views, graph_of(self.planner, self.device))
                 unexplained += not culprits
                 if unexplained > 1:
                     raise
@@ -124,29 +129,29 @@ class Loader:
             return
         self.lost.add(view.clip.row)
         where = "another video takes its place" if self.planner.train else "it is left out"
-        _log.warning("%s: cannot be decoded, %s: %s", view.clip.path, where, cause)
+        _log.warning("%s: cannot be decoded, %s: %s", view.clip.name, where, cause)
         share = self.planner.data.max_bad_share
-        lost, usable = len(self.lost), len(self.planner.manifest.usable)
+        lost, usable = len(self.lost), len(self.planner.rows)
         if lost > share * usable or lost == usable:
             raise UserError(
-                f"{lost} of {usable} videos cannot be decoded, the last one {view.clip.path}: "
+                f"{lost} of {usable} videos cannot be decoded, the last one {view.clip.name}: "
                 f"{cause}; check the storage, or raise data.max_bad_share ({share})"
             )
 
 
 def _batch(views: list[View], clips: torch.Tensor) -> Batch:
-    segments = views[0].frames.shape[0]
     return Batch(
-        clips.unflatten(1, (segments, -1)),
+        clips,
         torch.tensor([view.label for view in views]),
         torch.tensor([view.clip.row for view in views]),
         torch.from_numpy(np.stack([view.frames for view in views])),
+        torch.tensor([view.number for view in views]),
     )
 
 
 def create_loader(
     config: Config | str | Path,
-    split: Literal["train", "validation"],
+    split: Literal["train", "validation", "test"],
     rank: int = 0,
     world_size: int = 1,
     epoch: int = 0,
@@ -157,8 +162,9 @@ def create_loader(
     Args:
         config: Path to a YAML file, or a loaded configuration.
         split: "train" (random order, sampling, crop and flip; complete batches only) or
-            "validation" (the list's order, centre crop; every video exactly once over all
-            processes, the last batch smaller).
+            "validation" (the list's order, centre clip and crop; every video exactly once over all
+            processes, the last batch smaller), or "test" (the validation list with the clips and
+            crops of ``evaluation``, a video's views one after the other).
         rank: This process among all, from 0.
         world_size: Number of processes; their batches together are the global batch.
         epoch: Epoch to start with, from 0.
@@ -171,14 +177,20 @@ def create_loader(
         UserError: The list, a label in it, or all its videos are unusable, or there are too few for
             one batch.
     """
-    if split not in ("train", "validation"):
-        raise UserError(f"split: there is no '{split}'; choose train or validation")
+    if split not in ("train", "validation", "test"):
+        raise UserError(f"split: there is no '{split}'; choose train, validation or test")
     config = resolve_config(config)
-    key = f"{split}_list"
-    list_path = getattr(config.data, key)
-    if not list_path:
+    key = "train_list" if split == "train" else "validation_list"
+    source = getattr(config.data, key)
+    if not source:
         raise UserError(f"data.{key}: is empty; give the list of {split} videos")
-    manifest = manifest_of(list_path, config.data.root, progress=config.logging.progress)
+    manifest = manifest_of(
+        source,
+        config.data.root,
+        classes=read_class_names(config.data.classes) if config.data.classes else (),
+        template=config.data.frame_template,
+        progress=config.logging.progress,
+    )
     _check_labels(manifest, config.model.num_classes)
     planner = Planner(
         manifest,
@@ -188,6 +200,7 @@ def create_loader(
         seed=config.seed,
         rank=rank,
         world_size=world_size,
+        evaluation=config.evaluation if split == "test" else EvaluationConfig(),
     )
     _check_count(planner)
     loader = Loader(planner, resolve_device(config.training.device), Position(epoch, start_step))
@@ -197,6 +210,11 @@ def create_loader(
 
 
 def _check_labels(manifest: Manifest, num_classes: int) -> None:
+    if manifest.classes and len(manifest.classes) != num_classes:
+        raise UserError(
+            f"{manifest.list_path}: names {len(manifest.classes)} classes, but model.num_classes "
+            f"is {num_classes}; correct it, or give the names of all classes with data.classes"
+        )
     wrong = np.flatnonzero(manifest.labels >= num_classes)
     if len(wrong):
         row = int(wrong[0])
@@ -209,9 +227,9 @@ def _check_labels(manifest: Manifest, num_classes: int) -> None:
 
 def _check_count(planner: Planner) -> None:
     manifest = planner.manifest
-    usable = len(manifest.usable)
-    if usable == 0:
-        line, path, why = manifest.problems()[0]
+    usable = len(planner.rows)
+    if len(manifest.usable) == 0:
+        line, path, why = manifest.problems(1)[0]
         raise UserError(
             f"{manifest.list_path}: none of its {len(manifest)} videos is usable, the first one "
             f"(line {line}, {path}): {why}; correct the paths or data.root"

@@ -1,4 +1,4 @@
-"""The manifest: what every file of a list holds, checked once and kept in one file.
+"""The manifest: what every clip of a data set holds, checked once and kept in one file.
 
 An Arrow IPC file with one record per row of the list, unusable rows included, so that a row number
 means the same in both. It is memory-mapped: opening it does not depend on its length, and processes
@@ -7,9 +7,8 @@ on one machine share its pages. ``pyarrow.feather.read_table`` and pandas read i
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +18,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tdn.errors import UserError
+from tdn.pipelines.frame_folders import PICTURE_CODECS
 
-_FORMAT = b"1"
-_SCHEMA = pa.schema(
+FORMAT = b"2"
+_WORD = pa.dictionary(pa.int16(), pa.string())
+SCHEMA = pa.schema(
     [
         ("path", pa.large_string()),
+        ("member", pa.large_string()),
         ("label", pa.int32()),
         ("line", pa.int64()),
         ("frames", pa.int32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("rotation", pa.int16()),
-        ("codec", pa.large_string()),
-        ("pixel_format", pa.large_string()),
+        ("codec", _WORD),
+        ("pixel_format", _WORD),
+        ("template", _WORD),
+        ("first", pa.int32()),
+        ("offsets", pa.large_list(pa.int64())),
+        ("sizes", pa.large_list(pa.int64())),
         ("size", pa.int64()),
         ("mtime", pa.int64()),
         ("problem", pa.large_string()),
@@ -40,18 +46,57 @@ _SCHEMA = pa.schema(
 
 
 class Clip(NamedTuple):
-    """One usable row: everything needed to read frames from its file."""
+    """One usable row: everything needed to read frames of it."""
 
     row: int
     path: str
+    """A video file, a folder of frames, or a tar shard."""
     label: int
     frames: int
     width: int
     height: int
     rotation: int
     codec: str
+    """FFmpeg's name of the video's codec; of frames that are pictures, "jpeg", "png", ..."""
     pixel_format: str
     size: int
+    """Bytes of the file; 0 for a folder of frames and for frames in a shard."""
+    template: str = ""
+    """For a folder of frames: format of their names, given the number."""
+    first: int = 0
+    """For a folder of frames: number of frame 0."""
+    member: str = ""
+    """For part of a tar shard: its name there."""
+    offsets: tuple[int, ...] = ()
+    """For part of a tar shard: where its file starts, or each of its frames."""
+    sizes: tuple[int, ...] = ()
+    """The bytes of each of them."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return f"{self.path}: {self.member}" if self.member else self.path
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether every frame is a picture file of its own, rather than part of a video."""
+        return self.codec in PICTURE_CODECS
+
+
+class Kind(NamedTuple):
+    """Usable clips that are decoded alike."""
+
+    codec: str
+    pixel_format: str
+    rotation: int
+    side: int
+    """The shorter side, pixels."""
+    in_shards: bool
+    pictures: bool
+    """Whether frames are pictures of their own."""
+    clips: int
+    pixels: int
+    """Width times height of the largest."""
 
 
 class Manifest:
@@ -61,9 +106,13 @@ class Manifest:
         file: The manifest's own path.
         list_path: The list it was made from.
         root: Folder that relative paths are relative to.
+        classes: Names of the labels 0, 1, ...; empty where the list gives numbers.
+        template: Format of picture names in folders of frames; empty if it was to be found out.
         labels: (rows,) int32 label of every row.
         frames: (rows,) int32 frame count of every row, 0 for unusable ones.
-        usable: (usable rows,) int64 row numbers of the usable files, rising.
+        usable: (usable rows,) int32 row numbers of the usable clips, rising.
+        shards: (shards + 1,) positions in ``usable`` where each tar shard's clips start, and the
+            end; None for clips that are in no shards.
     """
 
     def __init__(self, file: str | Path) -> None:
@@ -81,33 +130,36 @@ class Manifest:
         except (pa.ArrowInvalid, OSError):
             raise UserError(f"{file}: is not a manifest; make it with 'tdn index'") from None
         metadata = table.schema.metadata or {}
-        if metadata.get(b"tdn.format") != _FORMAT or table.schema.names != _SCHEMA.names:
+        if metadata.get(b"tdn.format") != FORMAT or table.schema.names != SCHEMA.names:
             raise UserError(
                 f"{file}: is a manifest of another version; delete it and run 'tdn index' again"
             )
-        self._table = table
+        self.table = table
         self.list_path = Path(metadata[b"tdn.list"].decode())
         self.root = Path(metadata[b"tdn.root"].decode())
+        summary = json.loads(metadata[b"tdn.summary"])
+        self.classes: tuple[str, ...] = tuple(summary["classes"])
+        self.template: str = summary["template"]
+        self._digest: str = summary["digest"]
+        self._kinds = [Kind(*kind) for kind in summary["kinds"]]
+        self.shards: npt.NDArray[np.int64] | None = (
+            np.array(summary["shards"]) if summary["shards"] else None
+        )
         self.labels: npt.NDArray[np.int32] = self._numbers("label")
         self.frames: npt.NDArray[np.int32] = self._numbers("frames")
-        self.usable = np.flatnonzero(self.frames)
+        self.usable = usable_rows(self.frames)
 
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return int(self.table.num_rows)
 
     def _numbers(self, column: str) -> npt.NDArray[Any]:
-        chunks = self._table.column(column).chunks
+        chunks = self.table.column(column).chunks
         # One record batch is one chunk, which NumPy shows without a copy.
         return chunks[0].to_numpy() if len(chunks) == 1 else np.empty(0, np.int32)
 
     def value(self, row: int, column: str) -> Any:
         """One cell, as a Python object."""
-        return self._table.column(column)[int(row)].as_py()
-
-    def column(self, name: str) -> list[Any]:
-        """A whole column, as Python objects."""
-        values: list[Any] = self._table.column(name).to_pylist()
-        return values
+        return self.table.column(column)[int(row)].as_py()
 
     def resolve(self, path: str) -> str:
         """Where the file of a listed path lies."""
@@ -115,34 +167,37 @@ class Manifest:
 
     def clip(self, row: int) -> Clip:
         """A row as what is needed to read it; ``path`` is complete."""
-        values = [self.value(row, name) for name in Clip._fields[1:]]
-        return Clip(int(row), self.resolve(values[0]), *values[1:])
+        cells = {name: self.value(row, name) for name in Clip._fields[1:]}
+        cells["path"] = self.resolve(cells["path"])
+        for name in ("offsets", "sizes"):
+            cells[name] = tuple(cells[name])
+        return Clip(row=int(row), **cells)
 
-    def kinds(self) -> list[tuple[str, str, int, int, int]]:
-        """Kinds of usable files: (codec, pixel format, rotation, short side, how many)."""
-        keys = ["codec", "pixel_format", "rotation", "side"]
-        usable = self._table.filter(pc.field("frames") > 0)
-        side = pc.min_element_wise(usable.column("width"), usable.column("height"))
-        usable = usable.append_column("side", side)
-        counts = (
-            usable.group_by(keys)
-            .aggregate([([], "count_all")])
-            .sort_by([("count_all", "descending"), ("codec", "ascending")])
-        )
-        return [tuple(row[name] for name in (*keys, "count_all")) for row in counts.to_pylist()]
+    def kinds(self) -> list[Kind]:
+        """Kinds of usable clips, the most frequent first."""
+        return self._kinds
 
-    def problems(self) -> list[tuple[int, str, str]]:
-        """The unusable rows: (line in the list, path, why)."""
-        rows = np.flatnonzero(self.frames == 0).tolist()
-        columns = ([self.value(row, name) for row in rows] for name in ("line", "path", "problem"))
+    def problems(self, limit: int | None = None) -> list[tuple[int, str, str]]:
+        """The unusable rows: (line in the list, path, why), or the first few of them."""
+        rows = self.table.filter(pc.field("frames") == 0).slice(0, limit)
+        paths = zip(rows["path"].to_pylist(), rows["member"].to_pylist(), strict=True)
+        names = [f"{path}: {member}" if member else path for path, member in paths]
+        columns = rows["line"].to_pylist(), names, rows["problem"].to_pylist()
         return list(zip(*columns, strict=True))
 
     def digest(self) -> str:
         """Checksum of what sampling depends on; equal on processes that may train together."""
-        digest = hashlib.sha256("\n".join(self.column("path")).encode())
-        digest.update(self.labels.tobytes())
-        digest.update(self.frames.tobytes())
-        return digest.hexdigest()
+        return self._digest
+
+
+def usable_rows(frames: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Rows with frames, rising, in little memory: blocks, not one array of 64-bit numbers."""
+    block = 1 << 20
+    found = [
+        (np.flatnonzero(frames[start : start + block]) + start).astype(np.int32)
+        for start in range(0, len(frames), block)
+    ]
+    return np.concatenate(found) if found else np.empty(0, np.int32)
 
 
 def is_manifest(path: str | Path) -> bool:
@@ -151,59 +206,4 @@ def is_manifest(path: str | Path) -> bool:
         with Path(path).open("rb") as file:
             return file.read(6) == b"ARROW1"
     except OSError:
-        return False
-
-
-def write_manifest(
-    file: str | Path, columns: dict[str, list[Any]], list_path: Path, root: Path
-) -> None:
-    """Write a manifest atomically: readers see the old file or the whole new one.
-
-    A file that already holds just this is left alone.
-
-    Args:
-        file: Where to.
-        columns: One list per column of the schema, all equally long.
-        list_path: The list that the rows come from.
-        root: Folder that the paths are relative to.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    metadata = {
-        b"tdn.format": _FORMAT,
-        b"tdn.list": str(list_path.absolute()).encode(),
-        b"tdn.root": str(root.absolute()).encode(),
-    }
-    schema = _SCHEMA.with_metadata(metadata)
-    batch = pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
-    file = Path(file)
-    if len(os.fsencode(file.name)) > 200:
-        raise UserError(f"{file.name[:60]}...: is too long a file name; choose another")
-    if _holds(file, batch):
-        return
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror}; choose another") from None
-    try:
-        with os.fdopen(handle, "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            writer.write_batch(batch)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp's files are private
-        Path(temporary).replace(file)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror}; choose another") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _holds(file: Path, batch: pa.RecordBatch) -> bool:
-    try:
-        with pa.memory_map(str(file)) as source:
-            table = pa.ipc.open_file(source).read_all()
-            return bool(table.equals(pa.Table.from_batches([batch]), check_metadata=True))
-    except (pa.ArrowInvalid, OSError):
         return False

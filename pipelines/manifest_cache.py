@@ -6,7 +6,8 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,35 +18,52 @@ from tdn.pipelines.manifest import Manifest, is_manifest
 _log = logging.getLogger(__name__)
 
 
-def manifest_of(list_path: str | Path, root: str | Path = "", *, progress: bool = True) -> Manifest:
-    """Open a manifest, or index a list, whose manifest is cached and brought up to date.
+def manifest_of(
+    source: str | Path,
+    root: str | Path = "",
+    *,
+    classes: Sequence[str] = (),
+    template: str = "",
+    progress: bool = True,
+) -> Manifest:
+    """Open a manifest, or index a data set, whose manifest is cached and brought up to date.
 
     Args:
-        list_path: A list file, or a manifest that ``tdn index`` wrote.
+        source: A manifest that ``tdn index`` wrote, or a list, folder or tar shards as
+            ``sources.listing.read_listing`` takes them.
         root: Folder that the list's paths are relative to; empty for the list's own, or for the
             one that the manifest was made with.
+        classes: Class names by label, where the source gives names.
+        template: Format of picture names in folders of frames; by default it is found out.
         progress: Whether indexing shows a progress bar.
 
     Raises:
-        UserError: The list or the manifest cannot be used.
+        UserError: The data set or the manifest cannot be used.
     """
-    list_path = Path(list_path)
-    if is_manifest(list_path):
-        manifest = Manifest(list_path)
+    if is_manifest(source):
+        manifest = Manifest(source)
         if root:
             manifest.root = Path(root).absolute()
         return manifest
-    cache = cache_path(list_path, root)
-    # Processes that start together wait here for the first, then find everything unchanged.
+    cache = cache_path(source, root, classes, template)
+    began = time.time()
+    # Processes that start together wait here for the first, and then take what it has just made.
     with _locked(cache):
-        report = index_list(list_path, cache, root=root or None, progress=progress)
-    if report.read or report.manifest.problems():
+        if cache.exists() and cache.stat().st_mtime > began:
+            return Manifest(cache)
+        report = index_list(
+            source, cache, root=root or None, classes=classes, template=template, progress=progress
+        )
+        os.utime(cache, (time.time(), time.time()))  # by this machine's clock
+    if report.read or len(report.manifest) > len(report.manifest.usable):
         _log.info("%s", report)
     return report.manifest
 
 
-def cache_path(list_path: Path, root: str | Path) -> Path:
-    """Where a list's manifest is cached: one file per list and root.
+def cache_path(
+    source: str | Path, root: str | Path = "", classes: Sequence[str] = (), template: str = ""
+) -> Path:
+    """Where a data set's manifest is cached: one file per list and way of reading it.
 
     ``$TDN_CACHE``, else ``$XDG_CACHE_HOME/tdn``, else ``~/.cache/tdn``: the folder of the list may
     not be writable, and need not be littered.
@@ -54,9 +72,10 @@ def cache_path(list_path: Path, root: str | Path) -> Path:
     if not base:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         base = str(Path(home) / "tdn")
-    key = f"{list_path.absolute()}\n{Path(root).absolute() if root else ''}"
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return Path(base) / "manifests" / f"{list_path.stem[:40]}-{digest}.arrow"
+    where = [Path(source).absolute(), Path(root).absolute() if root else ""]
+    digest = hashlib.sha256("\n".join(map(str, [*where, template, *classes])).encode())
+    name = f"{Path(source).stem[:40]}-{digest.hexdigest()[:16]}.arrow"
+    return Path(base) / "manifests" / name.replace("*", "_").replace("?", "_")
 
 
 @contextmanager

@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tdn.config import DataConfig
-from tdn.pipelines.augmentation import Crop, Size, mirrored, training_crop, validation_crop
+from tdn.config import DataConfig, EvaluationConfig
+from tdn.pipelines.augmentation import Crop, Size, as_size, mirrored, training_crop
 from tdn.pipelines.manifest import Clip, Manifest
-from tdn.pipelines.randomness import Purpose, epoch_order, generator
-from tdn.pipelines.sampling import clip_frames, train_starts, validation_starts
+from tdn.pipelines.order import epoch_order, shard_order
+from tdn.pipelines.protocol import Protocol
+from tdn.pipelines.randomness import Purpose, generator
+from tdn.pipelines.sampling import clip_frames, dense_starts, train_starts
 
 
 class Place(NamedTuple):
@@ -38,6 +40,8 @@ class View(NamedTuple):
     """(T, 5) frame numbers, from 0."""
     crop: Crop
     place: Place
+    number: int = 0
+    """Among the views of its video, from 0."""
 
 
 @dataclass
@@ -52,9 +56,10 @@ class Planner:
         seed: Seed of everything random.
         rank: This process among all, from 0.
         world_size: Number of processes.
-        failed: Views that turned out to be undecodable. Training puts another video in their
-            place, so that all processes stay in step; validation leaves them out. A view's fate
-            depends on nothing but itself, so it is the same in a resumed run.
+        evaluation: Clips and crops of each video where ``train`` is false.
+        failed: Places that turned out to be undecodable. Training puts another video there, so that
+            all processes stay in step; otherwise they are left out. A place's fate depends on
+            nothing but itself, so it is the same in a resumed run.
     """
 
     manifest: Manifest
@@ -64,55 +69,80 @@ class Planner:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     failed: set[Place] = field(default_factory=set)
-    _order: tuple[int, npt.NDArray[np.int64]] = field(
-        default=(-1, np.empty(0, np.int64)), init=False, repr=False
+    _order: tuple[int, npt.NDArray[np.int32]] = field(
+        default=(-1, np.empty(0, np.int32)), init=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        self.rows = self._rows()
+        """(videos,) the rows that take part, rising."""
+        self._views = Protocol(self.data, self.evaluation, self.segments, self.seed)
 
     @property
     def target(self) -> Size:
         """Height and width of the network's input."""
-        size = self.data.crop_size
-        return (size, size) if isinstance(size, int) else (size[0], size[1])
+        return as_size(self.data.crop_size) if self.train else self._views.target
+
+    @property
+    def views_per_video(self) -> int:
+        """Clips times crops."""
+        return 1 if self.train else self._views.count
 
     @property
     def steps(self) -> int:
         """Steps per epoch of this process.
 
-        Training drops the last incomplete batch of all processes together; validation keeps
-        everything, and processes may differ by one step.
+        Training drops the last incomplete batch of all processes together; otherwise everything is
+        kept, and processes may differ in their steps.
         """
-        usable, batch = len(self.manifest.usable), self.data.batch_size
+        videos, batch = len(self.rows), self.data.batch_size
         if self.train:
-            return usable // (batch * self.world_size)
-        mine = len(range(self.rank, usable, self.world_size))
-        return -(-mine // batch)
+            return videos // (batch * self.world_size)
+        mine = len(range(self.rank, videos, self.world_size))
+        return -(-mine * self.views_per_video // batch)
 
     def batch(self, epoch: int, step: int) -> list[View]:
         """The views of one step (both from 0)."""
-        positions = self._positions(step)
-        if not self.train:
-            places = [Place(0, p, int(self.manifest.usable[p])) for p in positions]
-            return [self._validation_view(place) for place in places if place not in self.failed]
-        order = self._epoch_order(epoch)
-        places = [self._substituted(Place(epoch, p, int(order[p]))) for p in positions]
-        return [self._training_view(place) for place in places]
+        return self._training_batch(epoch, step) if self.train else self._test_batch(step)
 
-    def _positions(self, step: int) -> range:
-        """Positions in the epoch's global order that are this process's in one step."""
-        batch = self.data.batch_size
-        if self.train:
-            first = (step * self.world_size + self.rank) * batch
-            return range(first, first + batch)
-        stride = self.world_size
-        first = step * batch * stride + self.rank
-        return range(first, min(first + batch * stride, len(self.manifest.usable)), stride)
+    def _training_batch(self, epoch: int, step: int) -> list[View]:
+        order, batch = self._epoch_order(epoch), self.data.batch_size
+        first = (step * self.world_size + self.rank) * batch
+        places = [Place(epoch, p, int(self.rows[order[p]])) for p in range(first, first + batch)]
+        return [self._training_view(self._substituted(place)) for place in places]
 
-    def _epoch_order(self, epoch: int) -> npt.NDArray[np.int64]:
+    def _test_batch(self, step: int) -> list[View]:
+        """The next views of this process's videos, which are every ``world_size``-th."""
+        batch, views = self.data.batch_size, self.views_per_video
+        wanted = []
+        for item in range(step * batch, (step + 1) * batch):
+            position = item // views * self.world_size + self.rank
+            if position < len(self.rows):
+                place = Place(0, position, int(self.rows[position]))
+                if place not in self.failed:
+                    wanted.append(self._test_view(place, item % views))
+        return wanted
+
+    def _rows(self) -> npt.NDArray[np.int32]:
+        usable = self.manifest.usable
+        if self.train and self.data.min_frames > 1:
+            usable = usable[self.manifest.frames[usable] >= self.data.min_frames]
+        return usable
+
+    def _epoch_order(self, epoch: int) -> npt.NDArray[np.int32]:
         if self._order[0] != epoch:
-            order = epoch_order(len(self.manifest.usable), self.seed, epoch)
-            self._order = (epoch, self.manifest.usable[order])
+            self._order = (epoch, self._new_order(epoch))
         return self._order[1]
+
+    def _new_order(self, epoch: int) -> npt.NDArray[np.int32]:
+        together, shards = self.data.shuffle_shards, self.manifest.shards
+        if shards is None or not together:
+            return epoch_order(len(self.rows), self.seed, epoch)
+        usable = self.manifest.usable
+        bounds = np.searchsorted(self.rows, usable[shards[:-1]])
+        return shard_order(np.append(bounds, len(self.rows)), together, self.seed, epoch)
 
     def _substituted(self, place: Place) -> Place:
         """The place with its own row, or with a random other one if that failed there."""
@@ -120,27 +150,31 @@ class Planner:
             return place
         rng = generator(self.seed, place.epoch, place.position, Purpose.SUBSTITUTE)
         while place in self.failed:
-            row = self.manifest.usable[rng.integers(len(self.manifest.usable))]
-            place = place._replace(row=int(row))
+            place = place._replace(row=int(self.rows[rng.integers(len(self.rows))]))
         return place
 
     def _training_view(self, place: Place) -> View:
+        data = self.data
         rng = generator(self.seed, place.epoch, place.position, Purpose.CLIP)
         clip = self.manifest.clip(place.row)
-        frames = clip_frames(train_starts(clip.frames, self.segments, rng), clip.frames)
-        crop = training_crop(_upright_size(clip), self.target, self.data.scales, rng)
-        if self.data.flip and rng.integers(2):
-            label = self.data.flip_labels.get(clip.label, clip.label)
+        if data.sampling == "dense":
+            starts = dense_starts(clip.frames, self.segments, data.dense_span, rng.random())
+        else:
+            starts = train_starts(clip.frames, self.segments, rng, data.stride)
+        frames = clip_frames(starts, clip.frames, data.stride)
+        crop = training_crop(upright_size(clip), self.target, data.scales, rng)
+        if data.flip and rng.integers(2):
+            label = data.flip_labels.get(clip.label, clip.label)
             return View(clip, label, frames, mirrored(crop), place)
         return View(clip, clip.label, frames, crop, place)
 
-    def _validation_view(self, place: Place) -> View:
+    def _test_view(self, place: Place, number: int) -> View:
         clip = self.manifest.clip(place.row)
-        frames = clip_frames(validation_starts(clip.frames, self.segments), clip.frames)
-        crop = validation_crop(_upright_size(clip), self.target, self.data.short_side)
-        return View(clip, clip.label, frames, crop, place)
+        frames, crop = self._views.view(clip, upright_size(clip), number)
+        return View(clip, clip.label, frames, crop, place, number)
 
 
-def _upright_size(clip: Clip) -> Size:
+def upright_size(clip: Clip) -> Size:
+    """Height and width of the pictures as they are shown."""
     sideways = clip.rotation in (90, 270)
     return (clip.width, clip.height) if sideways else (clip.height, clip.width)

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tdn.pipelines.probe import Probe
+from tdn.pipelines.probe import Probe, Request
 
 _TIMEOUT = 120.0
 """Seconds after which a worker is taken for hung; reading a file of 10 GB takes about as long."""
@@ -27,21 +27,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def probe_videos(
-    paths: Sequence[str], workers: int, done: Callable[[], object] = lambda: None
+def probe_clips(
+    requests: Sequence[Request],
+    workers: int,
+    done: Callable[[int, Probe], object] = lambda _row, _probe: None,
 ) -> list[Probe]:
-    """Probe files in parallel.
+    """Probe clips in parallel.
 
     Args:
-        paths: Files to probe.
-        workers: Subprocesses to use, at most one per file.
-        done: Called after every file, from any thread.
+        requests: What to probe.
+        workers: Subprocesses to use, at most one per clip.
+        done: Called after every clip with its number and result, from any thread.
 
     Returns:
-        One result per path, in order.
+        One result per request, in order.
     """
-    results = [Probe()] * len(paths)
-    queue = iter(range(len(paths)))
+    results = [Probe()] * len(requests)
+    queue = iter(range(len(requests)))
     lock = threading.Lock()
     stop = threading.Event()
 
@@ -53,14 +55,14 @@ def probe_videos(
                     row = next(queue, None)
                 if row is None:
                     return
-                results[row] = worker.probe(paths[row])
-                done()
+                results[row] = worker.probe(requests[row])
+                done(row, results[row])
         finally:
             worker.stop()
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for serving in [pool.submit(serve) for _ in range(min(workers, len(paths)))]:
+            for serving in [pool.submit(serve) for _ in range(min(workers, len(requests)))]:
                 serving.result()
         except BaseException:
             stop.set()  # each worker finishes its file, not the list
@@ -69,18 +71,18 @@ def probe_videos(
 
 
 class _Worker:
-    """One subprocess: a path in, a probe out, each a line of JSON."""
+    """One subprocess: a request in, a probe out, each a line of JSON."""
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-m", __name__)) -> None:
         self._command = command
         self._process: subprocess.Popen[str] | None = None
 
-    def probe(self, path: str) -> Probe:
+    def probe(self, request: Request) -> Probe:
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(path) + "\n")
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             answered = bool(select.select([process.stdout], [], [], _TIMEOUT)[0])
             answer = process.stdout.readline() if answered else ""
@@ -115,10 +117,10 @@ class _Worker:
 
 def _serve() -> None:
     """The subprocess: answers until its input ends."""
-    from tdn.pipelines.probe import probe_video
+    from tdn.pipelines.probe import probe
 
     for line in sys.stdin:
-        print(json.dumps(probe_video(json.loads(line))), flush=True)
+        print(json.dumps(probe(Request(*json.loads(line)))), flush=True)
 
 
 if __name__ == "__main__":

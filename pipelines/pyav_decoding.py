@@ -5,6 +5,7 @@ The frames enter the same DALI graph as decoded pictures; crop, resize and flip 
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import av
@@ -18,13 +19,14 @@ class DecodingError(Exception):
     """A file that could be read when it was indexed gives not the frames it should."""
 
 
-def decode_frames(view: View) -> npt.NDArray[np.uint8]:
+def decode_frames(view: View, file: str | io.BytesIO) -> npt.NDArray[np.uint8]:
     """Decode the distinct frames of a view, turned upright, and cut out its window.
 
     Only the window is kept: whole frames of high-resolution video would fill the memory.
 
     Args:
         view: Frames and window of a video.
+        file: Where the video is.
 
     Returns:
         (F, H, W, 3) uint8 RGB: the distinct frames, rising; the size of the crop's window.
@@ -37,7 +39,7 @@ def decode_frames(view: View) -> npt.NDArray[np.uint8]:
     target = next(wanted)
     pictures: list[npt.NDArray[Any]] = []
     try:
-        with av.open(clip.path, metadata_errors="ignore") as container:
+        with av.open(file, "r", metadata_errors="ignore") as container:
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise DecodingError("its codec is unknown")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
 
 class Purpose(IntEnum):
@@ -19,6 +18,7 @@ class Purpose(IntEnum):
     ORDER = 0
     CLIP = 1
     SUBSTITUTE = 2
+    TEST_CLIP = 3
 
 
 def generator(seed: int, epoch: int, position: int, purpose: Purpose) -> np.random.Generator:
@@ -26,8 +26,3 @@ def generator(seed: int, epoch: int, position: int, purpose: Purpose) -> np.rand
     key = np.array([seed, epoch], np.uint64)
     counter = np.array([0, 0, position, purpose], np.uint64)  # the first two words count the draws
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """The global order of an epoch: a permutation of range(count), the same on every process."""
-    return generator(seed, epoch, 0, Purpose.ORDER).permutation(count)

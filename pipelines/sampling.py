@@ -14,19 +14,20 @@ FRAMES_PER_SEGMENT = 5
 Frames = npt.NDArray[np.int64]
 
 
-def train_starts(frames: int, segments: int, rng: np.random.Generator) -> Frames:
+def train_starts(frames: int, segments: int, rng: np.random.Generator, stride: int = 1) -> Frames:
     """Random first frames of the segments, one in each of T equal parts of the video.
 
     Args:
         frames: Number of frames in the video, N >= 1.
         segments: Segments per clip, T >= 1.
         rng: Source of the random draws.
+        stride: Frames from one frame of a segment to the next; 1 as published.
 
     Returns:
         (T,) first frames, from 0. Where the parts are shorter than one frame, T sorted draws; where
         even that cannot be, all 0.
     """
-    last = frames - FRAMES_PER_SEGMENT + 1  # number of starts from which 5 frames fit
+    last = frames - _reach(stride)  # number of starts from which a whole segment fits
     part = last // segments
     if part >= 1:
         return np.arange(segments) * part + rng.integers(part, size=segments)
@@ -35,30 +36,54 @@ def train_starts(frames: int, segments: int, rng: np.random.Generator) -> Frames
     return np.zeros(segments, np.int64)
 
 
-def validation_starts(frames: int, segments: int) -> Frames:
+def validation_starts(frames: int, segments: int, stride: int = 1) -> Frames:
     """First frames of the segments at the centres of T equal parts of the video.
 
     Args:
         frames: Number of frames in the video, N >= 1.
         segments: Segments per clip, T >= 1.
+        stride: Frames from one frame of a segment to the next; 1 as published.
 
     Returns:
         (T,) first frames, from 0; all 0 for a video of at most T + 4 frames.
     """
-    if frames <= segments + FRAMES_PER_SEGMENT - 1:
+    if frames <= segments + _reach(stride):
         return np.zeros(segments, np.int64)
-    part = (frames - FRAMES_PER_SEGMENT + 1) / segments
+    part = (frames - _reach(stride)) / segments
     return (part / 2.0 + part * np.arange(segments)).astype(np.int64)
 
 
-def clip_frames(starts: Frames, frames: int) -> Frames:
+def dense_starts(frames: int, segments: int, span: int, place: float) -> Frames:
+    """First frames of segments that stand evenly in a part of the video.
+
+    Args:
+        frames: Number of frames in the video, N >= 1.
+        segments: Segments per clip, T >= 1.
+        span: Length of the part, frames; of a shorter video it is the whole.
+        place: Where the part lies, from 0 (at the start) to 1 (at the end).
+
+    Returns:
+        (T,) first frames, from 0.
+    """
+    span = min(span, frames)
+    start = round(place * (frames - span))
+    return start + np.arange(segments) * span // segments
+
+
+def clip_frames(starts: Frames, frames: int, stride: int = 1) -> Frames:
     """Frame numbers of a clip: each start and its 4 successors; past the end, the last frame.
 
     Args:
         starts: (T,) first frames, from 0.
         frames: Number of frames in the video.
+        stride: Frames from one frame of a segment to the next.
 
     Returns:
         (T, 5) frame numbers, from 0.
     """
-    return np.minimum(starts[:, None] + np.arange(FRAMES_PER_SEGMENT), frames - 1)
+    return np.minimum(starts[:, None] + stride * np.arange(FRAMES_PER_SEGMENT), frames - 1)
+
+
+def _reach(stride: int) -> int:
+    """From the first to the last frame of a segment."""
+    return stride * (FRAMES_PER_SEGMENT - 1)

@@ -1,33 +1,33 @@
 """A running DALI pipeline and what it was asked for: batches of decoded views, in order.
 
-Plans are made ahead. Views that PyAV decodes start in threads when their batch is planned, so that
-they are ready when DALI asks; the others are decoded inside DALI.
+Plans are made ahead. What Python has to fetch of a view starts in a thread when its batch is
+planned, so that it is there when DALI asks; the rest is read and decoded inside DALI.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
-from tdn.pipelines.decoders import decoded_by_dali
-from tdn.pipelines.graph import INPUTS, build_graph, graph_inputs
-from tdn.pipelines.manifest import Clip
+from tdn.pipelines.decoders import all_pictures
+from tdn.pipelines.fetching import Fetched, change_of, fetch, must_fetch
+from tdn.pipelines.graph import VideoGraph
+from tdn.pipelines.picture_graph import PictureGraph
 from tdn.pipelines.plans import Planner, View
-from tdn.pipelines.pyav_decoding import DecodingError, decode_frames
+from tdn.pipelines.pyav_decoding import DecodingError
+from tdn.pipelines.sampling import FRAMES_PER_SEGMENT
 
 Exclude = Callable[[View, str], None]
 """Told of a view whose file cannot be decoded, and why; may raise UserError to end the run."""
 
 
 _AHEAD = 1
-"""Batches planned beyond those that DALI has; of PyAV's, their decoded pictures are held."""
+"""Batches planned beyond those that DALI has; what was fetched of them is held."""
 
 
 class Position(NamedTuple):
@@ -40,8 +40,8 @@ class Position(NamedTuple):
 class _Planned(NamedTuple):
     position: Position
     views: list[View]
-    pictures: dict[int, Future[npt.NDArray[np.uint8]]]
-    """By index in the batch: views that are being decoded outside DALI."""
+    fetched: dict[int, Future[Fetched]]
+    """By index in the batch: what is being fetched for DALI."""
     changed: list[tuple[View, str]]
     """Views whose file is not the one that was indexed, and how."""
 
@@ -64,20 +64,20 @@ class Stream:
         self._in_dali: deque[_Planned] = deque()
         self._failure: BaseException | None = None
         self._pool = ThreadPoolExecutor(planner.data.num_threads, "tdn-decode")
-        self._pipeline = build_graph(
+        self._graph = graph_of(planner, device)
+        self._pipeline = self._graph.pipeline(
             self._feed,
-            target=planner.target,
-            batch_size=planner.data.batch_size,
-            num_threads=planner.data.num_threads,
+            views=planner.data.batch_size,
+            places=planner.segments * FRAMES_PER_SEGMENT,
+            threads=planner.data.num_threads,
             prefetch=planner.data.prefetch,
-            device_id=device.index if self._gpu else None,
         )
 
     def next_batch(self) -> tuple[Position, list[View], torch.Tensor]:
         """The next batch that is not empty.
 
         Returns:
-            Its position, its views, and the pictures, (views, T*5, height, width, 3) uint8 on the
+            Its position, its views, and the pictures, (views, T, 5, height, width, 3) uint8 on the
             stream's device, in DALI's memory.
 
         Raises:
@@ -95,7 +95,9 @@ class Stream:
                 raise self._failure from None
             raise
         planned = self._in_dali.popleft()
-        return planned.position, planned.views, torch.from_dlpack(output.as_tensor())
+        clips = torch.from_dlpack(output.as_tensor())
+        shape = len(planned.views), self._planner.segments, FRAMES_PER_SEGMENT
+        return planned.position, planned.views, clips.view(*shape, *clips.shape[-3:])
 
     def in_flight(self) -> list[View]:
         """The views that DALI was given and has not returned."""
@@ -126,16 +128,12 @@ class Stream:
             self._failure = error
             raise StopIteration from None
         self._in_dali.append(planned)
-        columns: list[list[npt.NDArray[Any]]] = [[] for _ in INPUTS]
-        for index, view in enumerate(planned.views):
-            future = planned.pictures.get(index)
-            values = graph_inputs(view, None if future is None else future.result())
-            for column, value in zip(columns, values, strict=True):
-                column.append(value)
-        return columns
+        futures = [planned.fetched.get(index) for index in range(len(planned.views))]
+        fetched = [Fetched() if future is None else future.result() for future in futures]
+        return self._graph.inputs(planned.views, fetched)
 
     def _next_planned(self) -> _Planned:
-        """The next batch that is not empty, its outside pictures decoded, more batches begun."""
+        """The next batch that is not empty, with all that was fetched; more batches are begun."""
         while True:
             while len(self._ahead) <= _AHEAD:
                 position = next(self._positions, None)
@@ -144,25 +142,26 @@ class Stream:
                 self._ahead.append(self._plan(position))
             if not self._ahead:
                 raise StopIteration
-            planned = self._decoded(self._ahead.popleft())
+            planned = self._complete(self._ahead.popleft())
             if planned.views:
                 return planned
 
     def _plan(self, position: Position) -> _Planned:
         views = self._planner.batch(*position)
-        pictures = {
-            index: self._pool.submit(decode_frames, view)
+        by_dali = [self._graph.decodes(view.clip) for view in views]
+        fetched = {
+            index: self._pool.submit(fetch, view, by_dali[index])
             for index, view in enumerate(views)
-            if not decoded_by_dali(view.clip, self._gpu)
+            if must_fetch(view.clip, by_dali[index])
         }
-        changed = [(view, cause) for view in views if (cause := _change(view.clip))]
-        return _Planned(position, views, pictures, changed)
+        changed = [(view, cause) for view in views if (cause := change_of(view.clip))]
+        return _Planned(position, views, fetched, changed)
 
-    def _decoded(self, planned: _Planned) -> _Planned:
-        """Waits for outside pictures; plans the batch again without files that failed."""
+    def _complete(self, planned: _Planned) -> _Planned:
+        """Waits for what is fetched; plans the batch again without files that failed."""
         while True:
             bad = list(planned.changed)
-            for index, future in planned.pictures.items():
+            for index, future in planned.fetched.items():
                 try:
                     future.result()
                 except DecodingError as error:
@@ -174,14 +173,7 @@ class Stream:
             planned = self._plan(planned.position)
 
 
-def _change(clip: Clip) -> str:
-    """How a file differs from what was indexed, "" if it does not.
-
-    A file that was cut short since must not reach the decoder: for some containers DALI trusts the
-    header's frame count and returns uninitialised pictures.
-    """
-    try:
-        size = os.stat(clip.path).st_size  # noqa: PTH116 - called for every clip
-    except OSError as error:
-        return str(error.strerror).lower()
-    return "" if size == clip.size else f"has {size} bytes, but {clip.size} when it was indexed"
+def graph_of(planner: Planner, device: torch.device) -> VideoGraph | PictureGraph:
+    """The graph that reads a planner's clips."""
+    graph = PictureGraph if all_pictures(planner.manifest) else VideoGraph
+    return graph(planner.target, device.index if device.type == "cuda" else None)

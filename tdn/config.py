@@ -56,13 +56,31 @@ class DataConfig:
     """The clips: which videos, and how they become network input."""
 
     train_list: str = ""
-    """List of training videos: a line is "path label" or "path frames label"."""
+    """Training clips: a list of "path label" or "path frames label" lines, a CSV file with a
+    header, a folder with a folder per class, tar shards (train-{000..031}.tar), or a manifest."""
     validation_list: str = ""
-    """List of validation videos, in the same format."""
+    """Validation clips, in any of these forms."""
     root: str = ""
     """Folder that the list's paths are relative to; empty means the list's own folder."""
+    classes: str = ""
+    """File with a class name per line, the first is label 0; for lists that give names. Empty takes
+    the list's own names, sorted."""
+    frame_template: str = ""
+    """Names of the pictures in folders of frames, such as img_{:05d}.jpg; empty finds it out."""
+    min_frames: int = 1
+    """Training: leave out shorter clips; the released code's folders of frames had at least 8."""
+    shuffle_shards: int = 16
+    """Tar shards read side by side: the clips of so many are shuffled together; 0 shuffles all
+    clips, which reads every shard here and there."""
     batch_size: int = 8
     """Clips per process and step."""
+    sampling: Literal["sparse", "dense"] = "sparse"
+    """sparse: segments from equal parts of the whole video (paper section 3.1); dense: from a part
+    of dense_span frames."""
+    dense_span: int = 64
+    """dense: frames from the first segment to the end of the last one's part."""
+    stride: int = 1
+    """Frames from one frame of a segment to the next; 1 as published."""
     crop_size: Union[int, tuple[int, int]] = 224  # noqa: UP007
     """Network input in pixels: one number for a square, or [height, width]."""
     short_side: int = 256
@@ -79,6 +97,20 @@ class DataConfig:
     """Batches prepared ahead of the training step."""
     max_bad_share: float = 0.1
     """Share of videos that may turn out to be undecodable before the run stops, 0 to 1."""
+
+
+@dataclass
+class EvaluationConfig:
+    """The test protocol of tdn evaluate: views per video, clips times crops (paper section 4.3)."""
+
+    clips: int = 1
+    """Clips per video: 1 takes the centres of the segments' parts, more are drawn like training's,
+    from the seed (dense sampling: evenly spaced)."""
+    crops: Literal[1, 3, 5, 10] = 1
+    """Crops per clip: the centre; both ends of the longer side and the centre; the corners and the
+    centre; or these five and their mirror images."""
+    crop_size: Union[int, tuple[int, int], None] = None  # noqa: UP007
+    """Network input in pixels; null takes data.crop_size, or for 3 crops data.short_side."""
 
 
 @dataclass
@@ -157,6 +189,7 @@ class Config:
     """Seed of everything random: initial weights, order, sampling, crops, dropout."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -24,7 +24,7 @@ from tdn.rules import Rule, check_rules
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
-_NULLABLE = ("model.pretrained", "model.temporal.fusion_weights")
+_NULLABLE = ("model.pretrained", "model.temporal.fusion_weights", "evaluation.crop_size")
 """Keys that may be null in a file."""
 
 
@@ -112,6 +112,7 @@ def absolute_paths(config: Config) -> Config:
         train_list=absolute(config.data.train_list),
         validation_list=absolute(config.data.validation_list),
         root=absolute(config.data.root),
+        classes=absolute(config.data.classes),
     )
     pretrained = config.model.pretrained
     model = dataclasses.replace(config.model, pretrained=pretrained and absolute(pretrained))
@@ -242,6 +243,13 @@ def _need(key: str, wanted: str | None) -> str:
     return kinds.get(wanted, wanted)
 
 
+def _is_template(value: str) -> bool:
+    try:
+        return value.format(1) != value.format(2) and "/" not in value
+    except (ValueError, IndexError, KeyError):
+        return False
+
+
 def _is_crop(value: Any) -> bool:
     sides = (value, value) if isinstance(value, int) else tuple(value)
     return len(sides) == 2 and all(side >= 33 for side in sides)
@@ -252,6 +260,15 @@ _RULES = (
     Rule("seed", lambda v: 0 <= v < 2**63, "a whole number from 0"),
     *MODEL_RULES,
     Rule("model.width", lambda v: v >= 8 and v % 8 == 0, "a multiple of 8"),
+    Rule(
+        "data.frame_template",
+        lambda v: v == "" or _is_template(v),
+        "a name with one number, such as img_{:05d}.jpg",
+    ),
+    Rule("data.min_frames", lambda v: v >= 1, "a whole number from 1"),
+    Rule("data.shuffle_shards", lambda v: v >= 0, "a whole number from 0 (0: all clips)"),
+    Rule("data.dense_span", lambda v: v >= 1, "a whole number of frames from 1"),
+    Rule("data.stride", lambda v: v >= 1, "a whole number of frames from 1"),
     Rule("data.batch_size", lambda v: v >= 1, "a whole number from 1"),
     Rule("data.crop_size", _is_crop, "pixels from 33: one number or [height, width]"),
     Rule("data.short_side", lambda v: v >= 32, "a whole number of pixels from 32"),
@@ -263,6 +280,13 @@ _RULES = (
     Rule("data.num_threads", lambda v: v >= 1, "a whole number from 1"),
     Rule("data.prefetch", lambda v: v >= 1, "a whole number from 1"),
     Rule("data.max_bad_share", lambda v: 0 <= v <= 1, "a number from 0 to 1"),
+    Rule("evaluation.clips", lambda v: v >= 1, "a whole number from 1"),
+    Rule("evaluation.crops", lambda v: v in (1, 3, 5, 10), "1, 3, 5 or 10"),
+    Rule(
+        "evaluation.crop_size",
+        lambda v: v is None or _is_crop(v),
+        "pixels from 33: one number or [height, width]",
+    ),
     Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
     Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),
     Rule("optimizer.momentum", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
@@ -297,3 +321,8 @@ def check_config(config: Config) -> None:
                 f"data.flip_labels: {label}: {mirrored} is outside the labels 0 to {classes - 1}; "
                 "correct the map or model.num_classes"
             )
+    if config.evaluation.crops == 10 and config.data.flip_labels:
+        raise UserError(
+            "evaluation.crops: 10 mirrors clips, which changes their class by data.flip_labels; "
+            "give 5 crops"
+        )

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from tdn.pipelines.augmentation import Crop, training_crop, validation_crop
-from tdn.pipelines.decoders import decoded_by_dali
-from tdn.pipelines.graph import _graph, build_graph, graph_inputs
+from tdn.pipelines.decoders import video_by_dali
+from tdn.pipelines.fetching import Fetched
+from tdn.pipelines.graph import VideoGraph, _graph
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.plans import Place, View
 
@@ -23,14 +24,12 @@ def run(pictures: np.ndarray, crop: Crop, target, frames=FRAMES) -> np.ndarray:
             raise StopIteration
         y, x, height, width = crop.window
         wanted = pictures[np.unique(frames), y : y + height, x : x + width]
-        return [
-            [value] for value in graph_inputs(View(clip, 0, frames, crop, Place(0, 0, 0)), wanted)
-        ]
+        view = View(clip, 0, frames, crop, Place(0, 0, 0))
+        return graph.inputs([view], [Fetched(pictures=wanted)])
 
-    graph = build_graph(
-        source, target=target, batch_size=1, num_threads=1, prefetch=1, device_id=None
-    )
-    return torch.from_dlpack(graph.run()[0].as_tensor())[0].numpy()
+    graph = VideoGraph(target, None)
+    pipeline = graph.pipeline(source, views=1, places=frames.size, threads=1, prefetch=1)
+    return torch.from_dlpack(pipeline.run()[0].as_tensor())[0].numpy()
 
 
 def photograph(height: int, width: int, count: int = 20) -> np.ndarray:
@@ -97,10 +96,10 @@ def test_the_gpu_graph_is_the_same_graph_with_other_devices():
 
 def test_who_decodes_what():
     clip = Clip(0, "a", 0, 9, 64, 64, 0, "h264", "yuv420p", 1)
-    assert not decoded_by_dali(clip, gpu=False)
-    assert decoded_by_dali(clip, gpu=True)
-    assert not decoded_by_dali(clip._replace(codec="vp9"), gpu=True)  # NVDEC: from 128 pixels
-    assert decoded_by_dali(clip._replace(codec="vp9", width=176, height=128), gpu=True)
-    assert decoded_by_dali(clip._replace(codec="vp9"), gpu=False)
-    assert not decoded_by_dali(clip._replace(rotation=90), gpu=True)
-    assert not decoded_by_dali(clip._replace(codec="vp9", pixel_format="yuv444p"), gpu=False)
+    assert not video_by_dali(clip, gpu=False)
+    assert video_by_dali(clip, gpu=True)
+    assert not video_by_dali(clip._replace(codec="vp9"), gpu=True)  # NVDEC: from 128 pixels
+    assert video_by_dali(clip._replace(codec="vp9", width=176, height=128), gpu=True)
+    assert video_by_dali(clip._replace(codec="vp9"), gpu=False)
+    assert not video_by_dali(clip._replace(rotation=90), gpu=True)
+    assert not video_by_dali(clip._replace(codec="vp9", pixel_format="yuv444p"), gpu=False)

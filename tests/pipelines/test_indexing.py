@@ -146,10 +146,10 @@ def test_relative_and_absolute_lists_mean_the_same(listed, monkeypatch):
 
 
 def test_a_problem_that_may_pass_is_looked_at_again(listed, monkeypatch):
-    def crashing(paths, workers, done):
-        return [Probe(problem="crashes the decoder") for _ in paths]
+    def crashing(requests, workers, done):
+        return [Probe(problem="crashes the decoder") for _ in requests]
 
-    monkeypatch.setattr(indexing, "probe_videos", crashing)
+    monkeypatch.setattr(indexing, "probe_clips", crashing)
     assert index(listed).manifest.usable.tolist() == []
     monkeypatch.undo()
     assert index(listed).manifest.usable.tolist() == [0, 2]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.config import DataConfig
-from tdn.pipelines.manifest import Manifest, write_manifest
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifest_writing import write_manifest
 from tdn.pipelines.plans import Planner
 
 ROWS = 37

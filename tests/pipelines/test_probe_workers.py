@@ -3,22 +3,23 @@ from __future__ import annotations
 import sys
 
 from tdn.pipelines import probe_workers
-from tdn.pipelines.probe import probe_video
-from tdn.pipelines.probe_workers import _Worker, probe_videos
+from tdn.pipelines.probe import Request, probe
+from tdn.pipelines.probe_workers import _Worker, probe_clips
 from tests.videos import write_video
 
 
 def test_results_are_those_of_one_process_in_order(tmp_path):
     paths = [str(write_video(tmp_path / f"{n}.webm", n)) for n in (1, 2, 5, 9)]
-    paths.insert(2, str(tmp_path / "missing.webm"))
-    ticks = []
-    found = probe_videos(paths, workers=2, done=lambda: ticks.append(1))
-    assert found == [probe_video(path) for path in paths]
-    assert len(ticks) == len(paths)
+    requests = [Request(path) for path in paths]
+    requests.insert(2, Request(str(tmp_path / "missing.webm")))
+    told = {}
+    found = probe_clips(requests, workers=2, done=lambda row, result: told.update({row: result}))
+    assert found == [probe(request) for request in requests]
+    assert [told[row] for row in range(len(requests))] == found
 
 
 def test_a_crash_and_a_hang_cost_one_file_each(tmp_path, monkeypatch):
-    path = str(write_video(tmp_path / "a.webm", 2))
+    path = Request(str(write_video(tmp_path / "a.webm", 2)))
     crashing = _Worker((sys.executable, "-c", "import os; input(); os._exit(139)"))
     found = crashing.probe(path)
     assert "crashes" in found.problem
@@ -45,8 +46,9 @@ def test_it_works_from_a_script_without_a_main_guard(tmp_path):
     path = write_video(tmp_path / "a.webm", 2)
     script = tmp_path / "script.py"
     script.write_text(
-        "from tdn.pipelines.probe_workers import probe_videos\n"
-        f"print(probe_videos([{str(path)!r}], 1)[0].frames)\n"
+        "from tdn.pipelines.probe import Request\n"
+        "from tdn.pipelines.probe_workers import probe_clips\n"
+        f"print(probe_clips([Request({str(path)!r})], 1)[0].frames)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "2"

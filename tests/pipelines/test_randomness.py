@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdn.pipelines.randomness import Purpose, epoch_order, generator
+from tdn.pipelines.randomness import Purpose, generator
 
 words = st.integers(0, 2**40)
 
@@ -28,13 +28,3 @@ def test_streams_of_different_integers_differ():
     ]
     draws = {tuple(generator(*name).integers(2**60, size=4)) for name in names}
     assert len(draws) == len(names)
-
-
-@given(st.integers(1, 500), words, words)
-def test_an_order_is_a_permutation(count, seed, epoch):
-    assert sorted(epoch_order(count, seed, epoch)) == list(range(count))
-
-
-def test_orders_of_epochs_and_seeds_differ():
-    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(4) for epoch in range(4)}
-    assert len(orders) == 16

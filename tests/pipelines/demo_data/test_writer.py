@@ -12,6 +12,7 @@ import yaml
 from tdn.errors import UserError
 from tdn.pipelines.demo_data import write_demo_data, writer
 from tdn.pipelines.demo_data.classes import flip_labels, motion_classes
+from tdn.pipelines.sources.listing import read_listing
 
 
 def write(folder: Path, **changes):
@@ -62,12 +63,10 @@ def test_label_files_agree_with_the_classes(tmp_path, quick, classes):
 
 
 def test_the_product_reads_the_lists(tmp_path, quick):
-    from tdn.pipelines.lists import read_list
-
     data = write(tmp_path)
-    entries = read_list(data.train_list)
-    assert [entry.label for entry in entries] == list(range(12))
-    assert all((data.folder / entry.path).is_file() for entry in entries)
+    listing = read_listing(data.train_list)
+    assert listing.labels == list(range(12))
+    assert all((data.folder / path).is_file() for path in listing.paths)
 
 
 def test_bytes_do_not_depend_on_workers_or_on_the_number_of_clips(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.errors import UserError
-from tdn.pipelines.lists import read_list
+from tdn.pipelines.sources.text_lists import read_text_list
 
 
 def write(folder, text: str):
@@ -15,10 +15,10 @@ def write(folder, text: str):
 
 
 def test_both_formats_and_spaces_in_paths(tmp_path):
-    entries = read_list(write(tmp_path, "a.webm 3\n\nfolder/b c.mp4 7\nframes/17 40 12\n"))
-    assert [entry.path for entry in entries] == ["a.webm", "folder/b c.mp4", "frames/17"]
-    assert [entry.label for entry in entries] == [3, 7, 12]
-    assert [entry.line for entry in entries] == [1, 3, 4]
+    entries = read_text_list(write(tmp_path, "a.webm 3\n\nfolder/b c.mp4 7\nframes/17 40 12\n"))
+    assert entries.paths == ["a.webm", "folder/b c.mp4", "frames/17"]
+    assert entries.labels == [3, 7, 12]
+    assert entries.lines == [1, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_both_formats_and_spaces_in_paths(tmp_path):
 def test_a_malformed_line_is_named(tmp_path, line):
     path = write(tmp_path, f"good.webm 1\n{line}\n")
     with pytest.raises(UserError) as error:
-        read_list(path)
+        read_text_list(path)
     assert f"{path}:2" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -37,33 +37,36 @@ def test_empty_and_binary_files_are_refused(tmp_path, content):
     path = tmp_path / "list.txt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"list\.txt"):
-        read_list(path)
+        read_text_list(path)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_path(tmp_path):
     path = tmp_path / "list.txt"
     path.write_bytes(b"\xef\xbb\xbfa.webm 1\r\n")
-    assert [(entry.path, entry.label) for entry in read_list(path)] == [("a.webm", 1)]
+    assert read_text_list(path).paths == ["a.webm"]
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
     for path in (tmp_path / "none.txt", tmp_path):
         with pytest.raises(UserError, match=str(path)):
-            read_list(path)
+            read_text_list(path)
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused_in_one_line(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("fuzz") / "list.txt"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
-    entries, message = [], ""
+    entries, message = None, ""
     try:
-        entries = read_list(path)
+        entries = read_text_list(path)
     except UserError as error:
         message = str(error)
     assert bool(entries) != bool(message)
     assert len(message.splitlines()) <= 1
-    assert all(entry.path.strip() == entry.path and entry.label >= 0 for entry in entries)
+    if entries:
+        assert all(path.strip() == path for path in entries.paths)
+        assert len(entries.paths) == len(entries.labels) == len(entries.lines) > 0
+        assert min(entries.labels) >= 0
 
 
 names = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=20)
@@ -76,6 +79,6 @@ def test_written_lists_are_read_back(tmp_path_factory, rows):
     ]
     path = tmp_path_factory.mktemp("fuzz") / "list.txt"
     path.write_text("\n".join(lines))
-    assert [(e.path, e.label) for e in read_list(path)] == [
-        (name, label) for name, label, _ in rows
-    ]
+    listing = read_text_list(path)
+    assert listing.paths == [name for name, _, _ in rows]
+    assert listing.labels == [label for _, label, _ in rows]

@@ -1,0 +1,137 @@
+"""The DALI graph of pictures: folders of JPEG frames in, uint8 network input out.
+
+A sample of DALI's batch is a frame: of each only the crop's window is decoded (nvJPEG on a GPU).
+Frames that segments share are decoded once and copied to their places at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nvidia.dali import Pipeline, fn, pipeline_def, types
+
+from tdn.pipelines.augmentation import Size
+from tdn.pipelines.decoders import pictures_by_dali
+from tdn.pipelines.fetching import Fetched, picture_path
+from tdn.pipelines.graph_parts import (
+    BYTES,
+    FILE,
+    NOTHING,
+    PICTURES,
+    REPEAT,
+    cut_and_resize,
+    external,
+)
+from tdn.pipelines.manifest import Clip
+from tdn.pipelines.plans import View
+
+INPUTS = (
+    ("kind", types.INT32, 0),  # FILE, BYTES, PICTURES or REPEAT
+    ("encoded", types.UINT8, 1),  # FILE: bytes of the file's path; BYTES: the file itself
+    ("picture", types.UINT8, 3),  # PICTURES: the frame decoded outside, (H, W, 3)
+    ("order", types.INT32, 0),  # which sample of the batch to take in this place
+    ("window", types.INT32, 1),  # y, x, height, width of the crop
+    ("region", types.FLOAT, 1),  # y0, x0, y1, x1 within the window; x1 < x0 mirrors
+)
+"""The graph's inputs: name, type and number of dimensions of one frame's array."""
+
+
+_NO_PICTURE = np.zeros((1, 1, 3), np.uint8)
+
+
+class PictureGraph:
+    """Makes pipelines that decode pictures; a sample of DALI's batch is a frame.
+
+    Args:
+        target: Height and width of the output.
+        device_id: GPU that decodes (nvJPEG) and resizes, or None for the CPU.
+    """
+
+    def __init__(self, target: Size, device_id: int | None) -> None:
+        self._target = target
+        self._device_id = device_id
+
+    def decodes(self, clip: Clip) -> bool:
+        """Whether DALI decodes a clip; else its frames are to be fetched as pictures."""
+        return pictures_by_dali(clip.codec, clip.pixel_format)
+
+    def pipeline(
+        self, source: Callable[[Any], Any], *, views: int, places: int, threads: int, prefetch: int
+    ) -> Pipeline:
+        """Define the graph; its first run instantiates it. As ``VideoGraph.pipeline``.
+
+        Returns:
+            A pipeline with one output: (clips * T*5, height, width, 3) uint8.
+        """
+        return _graph(
+            source,
+            list(self._target),
+            self._device_id is not None,
+            batch_size=views * places,
+            num_threads=threads,
+            prefetch_queue_depth=prefetch,
+            device_id=self._device_id,
+            # Outputs of the dynamic executor stay intact while they are held: zero copy needs that.
+            exec_dynamic=True,
+        )
+
+    def inputs(
+        self, views: Sequence[View], fetched: Sequence[Fetched]
+    ) -> list[list[npt.NDArray[Any]]]:
+        """The arrays of ``INPUTS``, a list for each with an array for each frame of each view."""
+        samples: list[tuple[npt.NDArray[Any], ...]] = []
+        for view, what in zip(views, fetched, strict=True):
+            samples += _samples(view, what, len(samples))
+        return [list(column) for column in zip(*samples, strict=True)]
+
+
+@pipeline_def(enable_conditionals=True)
+def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool) -> Any:
+    kind, encoded, picture, order, window, region = external(source, INPUTS)
+    if kind == REPEAT:
+        device = "gpu" if on_gpu else "cpu"
+        frame = types.Constant(_NO_PICTURE, layout="HWC", device=device)
+    else:
+        if kind == PICTURES:
+            cut = fn.reinterpret(picture.gpu() if on_gpu else picture, layout="HWC")
+        else:
+            if kind == FILE:  # noqa: SIM108 - DALI knows no conditional expression
+                data = fn.io.file.read(encoded)
+            else:
+                data = fn.copy(encoded)
+            cut = fn.decoders.image_slice(
+                data,
+                window[0:2],
+                window[2:4],
+                axes=[0, 1],
+                device="mixed" if on_gpu else "cpu",
+                output_type=types.RGB,
+                adjust_orientation=False,  # sizes and crops are those of the picture as stored
+            )
+        frame = cut_and_resize(cut, region, target)
+    return fn.permute_batch(frame, indices=order)
+
+
+def _samples(view: View, fetched: Fetched, base: int) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """The arrays of ``INPUTS`` for each place of one view, whose first sample is ``base``."""
+    distinct, first, order = np.unique(view.frames, return_index=True, return_inverse=True)
+    y, x, height, width = view.crop.window
+    if fetched.pictures is not None:
+        y = x = 0
+    window = np.array((y, x, height, width), np.int32)
+    region = np.array(view.crop.region, np.float32)
+    for place, number in enumerate(order.reshape(-1)):
+        kind, encoded, picture = REPEAT, NOTHING, _NO_PICTURE
+        if first[number] == place:
+            if fetched.pictures is not None:
+                kind, picture = PICTURES, fetched.pictures[number]
+            elif fetched.encoded is not None:
+                kind, encoded = BYTES, fetched.encoded[number]
+            else:
+                path = picture_path(view.clip, int(distinct[number]))
+                kind, encoded = FILE, np.frombuffer(path.encode(), np.uint8)
+        taken = np.array(base + first[number], np.int32)
+        yield np.array(kind, np.int32), encoded, picture, taken, window, region
