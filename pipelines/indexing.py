@@ -22,8 +22,9 @@ from tdn.pipelines.known_clips import KnownClips, clip_key, read_known
 from tdn.pipelines.manifest import Manifest
 from tdn.pipelines.manifest_writing import write_manifest
 from tdn.pipelines.probe import Request
-from tdn.pipelines.probe_workers import probe_clips, usable_cores
+from tdn.pipelines.probe_workers import probe_clips
 from tdn.pipelines.sources.listing import Listing, read_listing
+from tdn.pipelines.subprocess_workers import usable_cores
 
 
 class IndexReport(NamedTuple):
