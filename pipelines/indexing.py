@@ -6,6 +6,7 @@ where it was.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ def index_list(
 
 
 def _requests(listing: Listing, folder: Path, template: str) -> list[Request]:
-    paths = [str(folder / path) for path in listing.paths]
+    paths = [os.path.join(folder, path) for path in listing.paths]  # noqa: PTH118 - millions
     if not listing.members:
         return [Request(path, template=template) for path in paths]
     return [

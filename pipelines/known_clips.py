@@ -24,6 +24,7 @@ from tdn.pipelines.probe import Probe, Request
 
 _THREADS = 16
 """Files asked for their state at once: on a network file system each waits for an answer."""
+_CHUNK = 1024
 
 _TYPES = {
     field.name: pa.string() if pa.types.is_dictionary(field.type) else field.type
@@ -74,27 +75,41 @@ class KnownClips:
         """Where each request is among the known clips, -1 where it is new or has changed."""
         found = pc.index_in(pa.array(keys, pa.large_string()), value_set=self.keys)
         matches = found.fill_null(-1).to_numpy().astype(np.int64)
-        rows = np.flatnonzero(matches >= 0).tolist()
-        paths = list(dict.fromkeys(requests[row].path for row in rows))
-        with ThreadPoolExecutor(_THREADS) as pool:
-            states = dict(zip(paths, pool.map(_state, paths, chunksize=256), strict=True))
-        sizes, times = self.columns["size"].to_numpy(), self.columns["mtime"].to_numpy()
-        for row in rows:
-            size, time = states[requests[row].path]
-            match = matches[row]
-            same_size = size < 0 or bool(requests[row].offsets) or size == sizes[match]
-            if time != times[match] or time == 0 or not same_size:
-                matches[row] = -1
+        rows = np.flatnonzero(matches >= 0)
+        if not len(rows):
+            return matches
+        # Clips of a shard follow each other and share its state.
+        files = {requests[row].path: 0 for row in rows.tolist()}
+        sizes, times = _states(list(files))
+        files.update(zip(files, range(len(files)), strict=True))
+        which = np.array([files[requests[row].path] for row in rows.tolist()])
+        known = matches[rows]
+        known_sizes, known_times = (self.columns[n].to_numpy()[known] for n in ("size", "mtime"))
+        in_shard = np.array([bool(requests[row].offsets) for row in rows.tolist()])
+        same_size = in_shard | (sizes[which] < 0) | (sizes[which] == known_sizes)
+        same = same_size & (times[which] == known_times) & (known_times != 0)
+        matches[rows[~same]] = -1
         return matches
 
 
-def _state(path: str) -> tuple[int, int]:
-    """Size (-1 for folders) and time of change; time 0 where there is nothing."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - called for each of millions
-    except OSError:
-        return 0, 0
-    return (-1 if stat.S_ISDIR(status.st_mode) else status.st_size), status.st_mtime_ns
+def _states(paths: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sizes (-1 for folders) and times of change of files; times are 0 where there is nothing."""
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        states = np.concatenate(list(pool.map(_chunk_states, chunks)))
+    return states[:, 0], states[:, 1]
+
+
+def _chunk_states(paths: Sequence[str]) -> npt.NDArray[np.int64]:
+    states = np.zeros((len(paths), 2), np.int64)
+    for number, path in enumerate(paths):
+        try:
+            status = os.stat(path)  # noqa: PTH116 - called for each of millions
+        except OSError:
+            continue
+        folder = stat.S_ISDIR(status.st_mode)
+        states[number] = -1 if folder else status.st_size, status.st_mtime_ns
+    return states
 
 
 def read_known(output: Path, template: str, journal: Journal) -> KnownClips:
