@@ -60,6 +60,11 @@ class Loader:
         """Steps from the start step to the end of the epoch, for this process."""
         return max(0, self.planner.steps - self._start.step)
 
+    @property
+    def views_per_video(self) -> int:
+        """Clips times crops of the test protocol; 1 in training and validation."""
+        return self.planner.views_per_video
+
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
         """Where the next iteration starts; both from 0."""
         self._start = Position(epoch, start_step)

@@ -57,7 +57,7 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
             output = make_folder(config.output)
             precision = choose_precision(config.training.precision, processes.device)
             place = {"rank": processes.rank, "world_size": processes.world_size}
-            loader = tdn.create_loader(config, "validation", **place)
+            loader = tdn.create_loader(config, "test", **place)
             stack.enter_context(closing(loader))
             model = _trained_model(config, checkpoint).to(processes.device)
         check_same_data(processes, validation_list=loader)
@@ -81,11 +81,11 @@ def score(
     device: torch.device,
     bar: str | None = None,
 ) -> Scores | None:
-    """The scores of a loader's videos, one view each.
+    """The scores of a loader's videos, each with all its views.
 
     Args:
         model: On the device; put into evaluation mode.
-        loader: Validation clips, each video once.
+        loader: Test clips, each video once.
         precision: What the network computes in.
         device: Where.
         bar: What to call a progress bar; None for no bar.
@@ -93,17 +93,20 @@ def score(
     Returns:
         The scores; None if the loader has no videos, as with more processes than videos.
     """
-    indices, labels, logits = [], [], []
+    indices, labels, views, logits = [], [], [], []
     for batch, batch_logits in predict(model, loader, precision, device, bar):
         indices.append(batch.indices)
         labels.append(batch.labels)
+        views.append(batch.views)
         logits.append(batch_logits)  # stays on the device: copying now would wait for it
     if not logits:
         return None
-    return Scores(
+    return Scores.of_views(
         torch.cat(indices).numpy(),
         torch.cat(labels).numpy(),
-        torch.cat(logits)[:, None].cpu().numpy(),
+        torch.cat(views).numpy(),
+        torch.cat(logits).cpu().numpy(),
+        loader.views_per_video,
     )
 
 
@@ -129,6 +132,8 @@ def _metrics(
         **scores.accuracy(),
         "videos": scores.logits.shape[0],
         "views": scores.logits.shape[1],
+        "clips": config.evaluation.clips,
+        "crops": config.evaluation.crops,
         "classes": scores.logits.shape[2],
         "checkpoint": str(checkpoint),
         "validation_list": config.data.validation_list,
@@ -144,6 +149,13 @@ def _metrics(
 def _print(metrics: dict[str, Any], output: Path, seconds: float) -> None:
     print(
         f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} % on {metrics['videos']} "
-        f"videos, {metrics['videos'] / seconds:.1f} a second; scores in {output / 'scores.npz'}",
+        f"videos, {_protocol(metrics)}, {metrics['videos'] / seconds:.1f} a second; scores in "
+        f"{output / 'scores.npz'}",
         flush=True,
     )
+
+
+def _protocol(metrics: dict[str, Any]) -> str:
+    """The views of a video, in words."""
+    counts = [(metrics["clips"], "clip"), (metrics["crops"], "crop")]
+    return " x ".join(f"{n} {thing}{'s' if n > 1 else ''}" for n, thing in counts)

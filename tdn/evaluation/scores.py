@@ -28,6 +28,34 @@ class Scores:
     """(N, views, classes): as the network gives them, no softmax."""
 
     @classmethod
+    def of_views(
+        cls,
+        indices: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        views: npt.NDArray[np.int64],
+        logits: npt.NDArray[np.float32],
+        count: int,
+    ) -> Scores:
+        """The scores of videos whose views were scored one by one, in any order.
+
+        A video of which a view is missing, because its file broke meanwhile, is left out.
+
+        Args:
+            indices: (clips,) row of each clip's video.
+            labels: (clips,).
+            views: (clips,) which of its video's views each clip is, from 0.
+            logits: (clips, classes).
+            count: Views per video.
+        """
+        order = np.lexsort((views, indices))
+        _, first, found = np.unique(indices[order], return_index=True, return_counts=True)
+        rows = order[(first[found == count, None] + np.arange(count)).reshape(-1)]
+        lead = rows[::count]
+        return cls(
+            indices[lead], labels[lead], logits[rows].reshape(len(lead), count, logits.shape[1])
+        )
+
+    @classmethod
     def merged(cls, parts: Sequence[Scores]) -> Scores:
         """The scores of several processes as one, in the list's order."""
         indices = np.concatenate([part.indices for part in parts])

@@ -64,6 +64,40 @@ def test_validation_gives_each_video_once_in_order(config):
                 assert [read_number(frame) for frame in clip] == numbers.tolist()
 
 
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_the_test_split_gives_every_view_of_every_video_once(config, world_size):
+    config.evaluation.clips, config.evaluation.crops = 2, 3
+    config.data.batch_size = 5
+    seen = []
+    for rank in range(world_size):
+        loader = create_loader(config, "test", rank=rank, world_size=world_size)
+        assert loader.views_per_video == 6
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        assert all(len(batch.labels) == 5 for batch in batches[:-1])
+        for batch in batches:
+            pictures = batch.clips.flatten(1, 2).numpy()
+            assert batch.labels.tolist() == [row % 3 for row in batch.indices.tolist()]
+            for clip, numbers in zip(pictures, batch.frame_numbers.flatten(1), strict=True):
+                assert clip.shape[1:3] == (48, 64)
+                assert len(clip) == len(numbers)
+            seen += zip(batch.indices.tolist(), batch.views.tolist(), strict=True)
+    assert sorted(seen) == [(row, view) for row in range(len(LENGTHS)) for view in range(6)]
+
+
+def test_crops_of_a_test_clip_lie_side_by_side(config):
+    """The left and the right crop are the ends of one resized frame, the last its middle."""
+    config.evaluation.crops, config.evaluation.crop_size = 3, 48
+    config.data.batch_size = 3
+    left, right, centre = next(iter(create_loader(config, "test"))).clips[:, 0, 0].int()
+    config.evaluation.crops, config.evaluation.crop_size = 1, (48, 64)
+    whole = next(iter(create_loader(config, "test"))).clips[0, 0, 0].int()
+    for crop, start in ((left, 0), (right, 16), (centre, 8)):
+        inner = slice(2, -2)
+        difference = (crop - whole[:, start : start + 48]).abs()[:, inner]
+        assert difference.max() <= 2
+
+
 def test_a_validation_loader_can_be_used_again(config):
     loader = create_loader(config, "validation")
     first = [batch.clips.clone() for batch in loader]

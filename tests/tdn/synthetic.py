@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     labels: Tensor
     indices: Tensor
     frame_numbers: Tensor
+    views: Tensor
 
 
 class SyntheticLoader:
@@ -28,7 +29,9 @@ class SyntheticLoader:
 
     def __init__(self, config: Config, split: str, rank: int, world_size: int) -> None:
         self.train = split == "train"
-        self.count = int(getattr(config.data, f"{split}_list"))
+        lists = config.data.train_list, config.data.validation_list
+        self.count = int(lists[0] if self.train else lists[1])
+        self.views_per_video = 1
         self.batch_size, self.seed = config.data.batch_size, config.seed
         self.rank, self.world_size = rank, world_size
         self.epoch = self.start_step = 0
@@ -76,7 +79,10 @@ def make_batch(rows: np.ndarray) -> Batch:
         clips.append(noise)
     frame_numbers = torch.zeros(len(rows), SEGMENTS, 5, dtype=torch.int64)
     indices = torch.from_numpy(np.asarray(rows, np.int64))
-    return Batch(torch.from_numpy(np.stack(clips)), indices % CLASSES, indices, frame_numbers)
+    views = torch.zeros_like(indices)
+    return Batch(
+        torch.from_numpy(np.stack(clips)), indices % CLASSES, indices, frame_numbers, views
+    )
 
 
 def create_loader(

@@ -66,3 +66,21 @@ def test_files(tmp_path):
         assert archive["scores"].dtype == np.float32
     save_metrics(tmp_path / "metrics.json", {"top1": 50.0})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"top1": 50.0}
+
+
+@given(all_scores(), st.randoms(use_true_random=False), st.integers(0, 3))
+def test_views_scored_one_by_one_in_any_order_are_put_together(scores, random, missing):
+    """However the clips were batched; a video that lacks a view is left out."""
+    count, views, classes = scores.logits.shape
+    pairs = [(video, view) for video in range(count) for view in range(views)]
+    random.shuffle(pairs)
+    lost, kept = pairs[:missing], pairs[missing:]
+    whole = [
+        video for video in range(count) if all((video, view) not in lost for view in range(views))
+    ]
+    rows, numbers = (np.array([pair[axis] for pair in kept], np.int64) for axis in (0, 1))
+    logits = scores.logits[rows, numbers].reshape(len(kept), classes)
+    found = Scores.of_views(rows * 3 + 1, scores.labels[rows], numbers, logits, views)
+    assert found.indices.tolist() == [video * 3 + 1 for video in whole]
+    assert found.labels.tolist() == scores.labels[whole].tolist()
+    np.testing.assert_array_equal(found.logits, scores.logits[whole])
