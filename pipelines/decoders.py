@@ -51,12 +51,16 @@ def describe_decoders(manifest: Manifest, gpu: bool) -> str:
     return ", ".join(f"{n} {codec} by {decoder}" for (codec, decoder), n in counts.most_common())
 
 
-def _decoder(kind: Kind, alone: bool, gpu: bool) -> str:
-    """The decoder of a kind of clips, in words; ``alone`` where all clips are pictures."""
+def kind_by_dali(kind: Kind, alone: bool, gpu: bool) -> bool:
+    """Whether DALI decodes a kind of clips; ``alone`` where all clips are pictures."""
     if kind.pictures:
-        if alone and pictures_by_dali(kind.codec, kind.pixel_format):
-            return "DALI with nvJPEG" if gpu else "DALI on the CPU"
-        return "Pillow on the CPU"
-    if _video_by_dali(kind.codec, kind.pixel_format, kind.rotation, kind.side, gpu):
-        return "DALI with NVDEC" if gpu else "DALI on the CPU"
-    return "PyAV on the CPU"
+        return alone and pictures_by_dali(kind.codec, kind.pixel_format)
+    return _video_by_dali(kind.codec, kind.pixel_format, kind.rotation, kind.side, gpu)
+
+
+def _decoder(kind: Kind, alone: bool, gpu: bool) -> str:
+    """The decoder of a kind of clips, in words."""
+    if kind_by_dali(kind, alone, gpu):
+        hardware = "nvJPEG" if kind.pictures else "NVDEC"
+        return f"DALI with {hardware}" if gpu else "DALI on the CPU"
+    return "Pillow on the CPU" if kind.pictures else "PyAV on the CPU"

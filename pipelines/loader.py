@@ -18,6 +18,7 @@ from tdn.pipelines.decoders import describe_decoders
 from tdn.pipelines.faults import dali_reason, find_undecodable
 from tdn.pipelines.manifest import Manifest
 from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.memory import check_memory, memory_need
 from tdn.pipelines.plans import Planner, View
 from tdn.pipelines.sources.listing import read_class_names
 from tdn.pipelines.stream import Position, Stream, graph_of
@@ -102,10 +103,11 @@ class Loader:
         return planner.manifest.digest() + (f"-{left_out}" if left_out else "")
 
     def describe(self) -> str:
-        """One line for the log: how many videos, and who decodes them."""
+        """One line for the log: how many videos, who decodes them, and the memory it takes."""
         manifest = self.planner.manifest
         decoders = describe_decoders(manifest, self.device.type == "cuda")
-        return f"{manifest.list_path}: {len(self.planner.rows)} videos, {decoders}"
+        need = memory_need(self.planner, self.device)
+        return f"{manifest.list_path}: {len(self.planner.rows)} videos, {decoders}; {need}"
 
     def _next_batch(self) -> tuple[Position, list[View], torch.Tensor]:
         """The next batch; a file that DALI cannot decode is excluded and the batch made again."""
@@ -208,7 +210,9 @@ def create_loader(
         evaluation=config.evaluation if split == "test" else EvaluationConfig(),
     )
     _check_count(planner)
-    loader = Loader(planner, resolve_device(config.training.device), Position(epoch, start_step))
+    device = resolve_device(config.training.device)
+    check_memory(planner, device)
+    loader = Loader(planner, device, Position(epoch, start_step))
     if rank == 0:
         _log.info("%s", loader.describe())
     return loader

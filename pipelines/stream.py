@@ -17,6 +17,7 @@ import torch
 from tdn.pipelines.decoders import all_pictures
 from tdn.pipelines.fetching import Fetched, change_of, fetch, must_fetch
 from tdn.pipelines.graph import VideoGraph
+from tdn.pipelines.memory import AHEAD
 from tdn.pipelines.picture_graph import PictureGraph
 from tdn.pipelines.plans import Planner, View
 from tdn.pipelines.pyav_decoding import DecodingError
@@ -24,10 +25,6 @@ from tdn.pipelines.sampling import FRAMES_PER_SEGMENT
 
 Exclude = Callable[[View, str], None]
 """Told of a view whose file cannot be decoded, and why; may raise UserError to end the run."""
-
-
-_AHEAD = 1
-"""Batches planned beyond those that DALI has; what was fetched of them is held."""
 
 
 class Position(NamedTuple):
@@ -135,7 +132,7 @@ class Stream:
     def _next_planned(self) -> _Planned:
         """The next batch that is not empty, with all that was fetched; more batches are begun."""
         while True:
-            while len(self._ahead) <= _AHEAD:
+            while len(self._ahead) <= AHEAD:
                 position = next(self._positions, None)
                 if position is None:
                     break

@@ -95,6 +95,9 @@ class DataConfig:
     """CPU threads per process that decode and resize."""
     prefetch: int = 2
     """Batches prepared ahead of the training step."""
+    memory_limit: float = 0.0
+    """GB that a process's loader may take to decode, checked before it starts; 0 warns past half of
+    what the device has."""
     max_bad_share: float = 0.1
     """Share of videos that may turn out to be undecodable before the run stops, 0 to 1."""
 

@@ -279,6 +279,7 @@ _RULES = (
     ),
     Rule("data.num_threads", lambda v: v >= 1, "a whole number from 1"),
     Rule("data.prefetch", lambda v: v >= 1, "a whole number from 1"),
+    Rule("data.memory_limit", lambda v: 0 <= v < math.inf, "a number of GB from 0 (0: a warning)"),
     Rule("data.max_bad_share", lambda v: 0 <= v <= 1, "a number from 0 to 1"),
     Rule("evaluation.clips", lambda v: v >= 1, "a whole number from 1"),
     Rule("evaluation.crops", lambda v: v in (1, 3, 5, 10), "1, 3, 5 or 10"),
