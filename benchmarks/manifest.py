@@ -1,0 +1,120 @@
+"""What a manifest of many clips costs each process: opening it, starting an epoch, planning a clip.
+
+    python benchmarks/manifest.py                  # 10 million clips, a minute, 1.2 GB of disk
+
+Every figure is the median of fresh processes. Writes benchmarks/results/manifest.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.common import surroundings
+from tdn.pipelines.manifest_writing import write_manifest
+
+_PROCESS = """
+import json, sys, time
+from tdn.config import DataConfig
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.plans import Planner
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1e3
+
+def timed(work):
+    began = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - began
+
+before = anonymous()
+manifest, opening = timed(lambda: Manifest(sys.argv[1]))
+planner, _ = timed(lambda: Planner(manifest, DataConfig(), 8, True, world_size=8))
+_, first = timed(lambda: planner.batch(0, 0))
+_, second = timed(lambda: planner.batch(1, 0))
+_, planning = timed(lambda: [planner.batch(1, step) for step in range(100)])
+print(json.dumps({
+    "open_s": opening, "first_epoch_s": first, "next_epoch_s": second,
+    "plan_us_per_clip": planning / 800 * 1e6, "private_mb": anonymous() - before,
+}))
+"""
+
+
+def write(folder: Path, clips: int) -> Path:
+    """A manifest of clips that do not exist, one in a thousand unusable."""
+    frames = np.random.default_rng(0).integers(20, 100, clips).astype(np.int32)
+    frames[::1000] = 0
+    numbers = pa.array(np.arange(clips)).cast(pa.large_string())
+    parts = (pa.scalar(text, pa.large_string()) for text in ("videos/part", "clip.webm", "/"))
+    head, tail, mark = parts
+    words = {"codec": "vp9", "pixel_format": "yuv420p"}
+    first = pa.array(np.zeros(clips, np.int64))
+    columns = {
+        "path": pc.binary_join_element_wise(head, numbers, tail, mark),
+        "label": np.arange(clips) % 174,
+        "line": np.arange(1, clips + 1),
+        "frames": frames,
+        "width": np.full(clips, 320),
+        "height": np.full(clips, 240),
+        "size": np.full(clips, 30_000),
+        "mtime": np.full(clips, 1),
+        **{name: pa.array([word]).take(first) for name, word in words.items()},
+    }
+    file = folder / "manifest.arrow"
+    write_manifest(file, columns, folder / "list.txt", folder)
+    return file
+
+
+def measure(file: Path, runs: int) -> dict[str, float]:
+    """Median figures of fresh processes."""
+    found = []
+    for _ in range(runs):
+        command = [sys.executable, "-c", _PROCESS, str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        found.append(json.loads(done.stdout))
+    return {key: round(statistics.median(run[key] for run in found), 4) for key in found[0]}
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure, print and write a line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=int, default=10_000_000, help="rows (10 million)")
+    parser.add_argument("--runs", type=int, default=5, help="processes, one after the other (5)")
+    default = ROOT / "benchmarks" / "results" / "manifest.jsonl"
+    parser.add_argument("--output", type=Path, default=default, help=f"({default.name})")
+    arguments = parser.parse_args(words)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        file = write(Path(folder), arguments.clips)
+        seconds, size = time.perf_counter() - began, file.stat().st_size
+        figures = measure(file, arguments.runs)
+    result = {
+        "clips": arguments.clips,
+        "write_s": round(seconds, 1),
+        "file_mb": round(size / 1e6),
+        **figures,
+        **surroundings("cpu"),
+    }
+    print(json.dumps(result, indent=2))
+    with arguments.output.open("a") as output:
+        output.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
