@@ -20,11 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import surroundings
 from tdn.pipelines.manifest_writing import write_manifest
+
+ROOT = Path(__file__).parents[1]
 
 _PROCESS = """
 import json, sys, time
@@ -46,10 +47,11 @@ manifest, opening = timed(lambda: Manifest(sys.argv[1]))
 planner, _ = timed(lambda: Planner(manifest, DataConfig(), 8, True, world_size=8))
 _, first = timed(lambda: planner.batch(0, 0))
 _, second = timed(lambda: planner.batch(1, 0))
-_, planning = timed(lambda: [planner.batch(1, step) for step in range(100)])
+steps = range(min(100, planner.steps))
+_, planning = timed(lambda: [planner.batch(1, step) for step in steps])
 print(json.dumps({
     "open_s": opening, "first_epoch_s": first, "next_epoch_s": second,
-    "plan_us_per_clip": planning / 800 * 1e6, "private_mb": anonymous() - before,
+    "plan_us_per_clip": planning / len(steps) / 8 * 1e6, "private_mb": anonymous() - before,
 }))
 """
 
