@@ -1,9 +1,12 @@
 """Test a checkpoint on the validation list: every video once, on any number of processes.
 
 Writes to the run folder (--output): scores.npz with indices (row in the list), labels and scores
-(videos, views, classes; logits), and metrics.json with top1 and top5 in percent.
+(videos, views, classes; logits), and metrics.json with top1 and top5 in percent, by the mean over
+views of softmax. A video has one view, or as many as evaluation.clips times evaluation.crops.
 
   tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
+  tdn evaluate --config k400.yaml --checkpoint k400.pt --output runs/k400 \\
+    --evaluation.clips 10 --evaluation.crops 3
   torchrun --nproc-per-node gpu -m tdn evaluate --config configs/demo.yaml \\
     --checkpoint best.pt --data.validation_list test.txt --output runs/test
 """
