@@ -9,10 +9,10 @@ import torch
 
 import tdn
 from tdn.errors import UserError
-from tdn.pipelines import stream
 from tdn.pipelines.indexing import index_list
 from tdn.pipelines.loader import create_loader
 from tests.pipelines.conftest import LENGTHS
+from tests.sources import write_frame_folder
 from tests.videos import read_number, rotate_mp4, write_list, write_video
 
 
@@ -159,26 +159,39 @@ def test_leaving_an_epoch_early_starts_the_next_use_at_its_beginning(config):
     )
 
 
-def test_clips_are_dalis_memory_and_stay_intact(config, monkeypatch):
+@pytest.fixture(params=["videos", "folders of frames"])
+def either_graph(request, config, tmp_path):
+    """A configuration whose clips are read by the graph of videos, or by that of pictures."""
+    if request.param != "videos":
+        rows = [(write_frame_folder(tmp_path / f"c{n}", 9 + n), n % 3) for n in range(7)]
+        config.data.train_list = str(write_list(tmp_path / "list.txt", rows))
+    return config
+
+
+def test_clips_are_dalis_memory_and_stay_intact(either_graph):
     """Zero copy: torch's pointer is DALI's. Held batches survive later batches and the loader."""
-    pointers = []
+    loader = create_loader(either_graph, "train")
+    batches, pointers = iter(loader), []
+    held = [next(batches).clips]
+    copies = [held[0].clone()]
+    run = loader._stream._pipeline.run
 
-    def from_dlpack(tensor):
-        pointers.append(tensor.data_ptr())
-        return torch.utils.dlpack.from_dlpack(tensor)
+    def noting(*stream):
+        outputs = run(*stream)
+        pointers.append(outputs[0][0].data_ptr())
+        return outputs
 
-    monkeypatch.setattr(stream.torch, "from_dlpack", from_dlpack)
-    loader = create_loader(config, "train")
-    held, copies = [], []
+    loader._stream._pipeline.run = noting
     for epoch in range(3):
-        loader.set_epoch(epoch)
-        for batch in loader:
-            assert batch.clips.data_ptr() == pointers[-1]
+        loader.set_epoch(epoch, 1 if epoch == 0 else 0)
+        for batch in batches if epoch == 0 else loader:
             held.append(batch.clips)
             copies.append(batch.clips.clone())
+    assert pointers == [clips.data_ptr() for clips in held[1:]]
+    assert len(set(pointers)) == len(pointers)
     loader.close()
-    del loader
-    list(create_loader(config, "train"))
+    del loader, batches
+    list(create_loader(either_graph, "train"))
     assert all(torch.equal(a, b) for a, b in zip(held, copies, strict=True))
 
 
