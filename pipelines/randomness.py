@@ -19,6 +19,8 @@ class Purpose(IntEnum):
     CLIP = 1
     SUBSTITUTE = 2
     TEST_CLIP = 3
+    COLOR = 4
+    ERASING = 5
 
 
 def generator(seed: int, epoch: int, position: int, purpose: Purpose) -> np.random.Generator:

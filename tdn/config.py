@@ -91,6 +91,13 @@ class DataConfig:
     """Training: mirror half of the clips left to right."""
     flip_labels: dict[int, int] = field(default_factory=dict)
     """Label that a class becomes when its clip is mirrored, for example {86: 87, 87: 86}."""
+    color_ops: int = 0
+    """Training: random colour operations per clip, all its frames alike: of brightness, contrast,
+    saturation, hue, grayscale, solarize, posterize. 0 as published."""
+    color_magnitude: float = 0.3
+    """How much each of them changes, 0 to 1: 0.3 is brightness times 0.73 or 1.27."""
+    erasing: float = 0.0
+    """Training: probability of erasing a random box of a clip, the same in all frames."""
     num_threads: int = 2
     """CPU threads per process that decode and resize."""
     prefetch: int = 2
