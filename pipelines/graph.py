@@ -19,6 +19,7 @@ from tdn.pipelines.decoders import video_by_dali
 from tdn.pipelines.fetching import Fetched
 from tdn.pipelines.graph_parts import BYTES, FILE, NOTHING, PICTURES, cut_and_resize, external
 from tdn.pipelines.manifest import Clip
+from tdn.pipelines.photometric_nodes import NO_EFFECTS, Effects, look_values, photometric
 from tdn.pipelines.plans import View
 
 INPUTS = (
@@ -30,7 +31,8 @@ INPUTS = (
     ("window", types.INT32, 1),  # y, x, height, width of the crop
     ("region", types.FLOAT, 1),  # y0, x0, y1, x1 within the window; x1 < x0 mirrors
 )
-"""The graph's inputs: name, type and number of dimensions of one clip's array."""
+"""The graph's inputs: name, type and number of dimensions of one clip's array. Those of its effects
+come after them."""
 
 
 class VideoGraph:
@@ -39,11 +41,13 @@ class VideoGraph:
     Args:
         target: Height and width of the output.
         device_id: GPU that decodes (NVDEC) and resizes, or None for the CPU.
+        effects: The photometric effects that views may have.
     """
 
-    def __init__(self, target: Size, device_id: int | None) -> None:
+    def __init__(self, target: Size, device_id: int | None, effects: Effects = NO_EFFECTS) -> None:
         self._target = target
         self._device_id = device_id
+        self._effects = effects
 
     def decodes(self, clip: Clip) -> bool:
         """Whether DALI decodes a clip; else its frames are to be fetched as pictures."""
@@ -70,6 +74,7 @@ class VideoGraph:
             source,
             list(self._target),
             self._device_id is not None,
+            self._effects,
             batch_size=views,
             num_threads=threads,
             prefetch_queue_depth=prefetch,
@@ -81,14 +86,15 @@ class VideoGraph:
     def inputs(
         self, views: Sequence[View], fetched: Sequence[Fetched]
     ) -> list[list[npt.NDArray[Any]]]:
-        """The arrays of ``INPUTS``, a list for each with an array for each view."""
+        """The graph's inputs, a list for each with an array for each view."""
         samples = (_sample(view, what) for view, what in zip(views, fetched, strict=True))
         return [list(column) for column in zip(*samples, strict=True)]
 
 
 @pipeline_def(enable_conditionals=True)
-def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool) -> Any:
-    kind, encoded, pictures, frames, order, window, region = external(source, INPUTS)
+def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool, effects: Effects) -> Any:
+    inputs = external(source, (*INPUTS, *effects.inputs))
+    kind, encoded, pictures, frames, order, window, region, *look = inputs
     if kind == PICTURES:
         video = fn.reinterpret(pictures.gpu() if on_gpu else pictures, layout="FHWC")
     else:
@@ -102,6 +108,7 @@ def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool) -> Any
         )
     video = fn.slice(video, window[0:2], window[2:4], axes=[1, 2])
     video = cut_and_resize(video, region, target)
+    video = photometric(video, look, effects)
     return fn.sequence_rearrange(video, new_order=order)
 
 
@@ -109,7 +116,7 @@ _NO_PICTURES = np.zeros((1, 1, 1, 3), np.uint8)
 
 
 def _sample(view: View, fetched: Fetched) -> tuple[npt.NDArray[Any], ...]:
-    """The arrays of ``INPUTS`` for one view."""
+    """The graph's inputs for one view."""
     y, x, height, width = view.crop.window
     distinct, order = np.unique(view.frames, return_inverse=True)
     kind, encoded, pictures = FILE, NOTHING, _NO_PICTURES
@@ -127,4 +134,5 @@ def _sample(view: View, fetched: Fetched) -> tuple[npt.NDArray[Any], ...]:
         order.reshape(-1).astype(np.int32),
         np.array((y, x, height, width), np.int32),
         np.array(view.crop.region, np.float32),
+        *look_values(view.look),
     )

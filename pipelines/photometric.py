@@ -60,6 +60,9 @@ class Box(NamedTuple):
     height: int = 0
     width: int = 0
 
+    def __bool__(self) -> bool:
+        return self.height * self.width > 0
+
 
 class Look(NamedTuple):
     """The photometric part of a view; None for what is not configured."""

@@ -40,6 +40,9 @@ class Effects(NamedTuple):
         return (*(_COLOR * self.color), *(_ERASING * self.erasing))
 
 
+NO_EFFECTS = Effects()
+
+
 def look_values(look: Look) -> tuple[npt.NDArray[Any], ...]:
     """The arrays of ``Effects.inputs`` for one sample."""
     values: tuple[npt.NDArray[Any], ...] = ()

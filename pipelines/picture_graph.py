@@ -26,6 +26,7 @@ from tdn.pipelines.graph_parts import (
     external,
 )
 from tdn.pipelines.manifest import Clip
+from tdn.pipelines.photometric_nodes import NO_EFFECTS, Effects, look_values, photometric
 from tdn.pipelines.plans import View
 
 INPUTS = (
@@ -36,7 +37,8 @@ INPUTS = (
     ("window", types.INT32, 1),  # y, x, height, width of the crop
     ("region", types.FLOAT, 1),  # y0, x0, y1, x1 within the window; x1 < x0 mirrors
 )
-"""The graph's inputs: name, type and number of dimensions of one frame's array."""
+"""The graph's inputs: name, type and number of dimensions of one frame's array. Those of its
+effects come after them."""
 
 
 _NO_PICTURE = np.zeros((1, 1, 3), np.uint8)
@@ -48,11 +50,13 @@ class PictureGraph:
     Args:
         target: Height and width of the output.
         device_id: GPU that decodes (nvJPEG) and resizes, or None for the CPU.
+        effects: The photometric effects that views may have.
     """
 
-    def __init__(self, target: Size, device_id: int | None) -> None:
+    def __init__(self, target: Size, device_id: int | None, effects: Effects = NO_EFFECTS) -> None:
         self._target = target
         self._device_id = device_id
+        self._effects = effects
 
     def decodes(self, clip: Clip) -> bool:
         """Whether DALI decodes a clip; else its frames are to be fetched as pictures."""
@@ -70,6 +74,7 @@ class PictureGraph:
             source,
             list(self._target),
             self._device_id is not None,
+            self._effects,
             batch_size=views * places,
             num_threads=threads,
             prefetch_queue_depth=prefetch,
@@ -81,7 +86,7 @@ class PictureGraph:
     def inputs(
         self, views: Sequence[View], fetched: Sequence[Fetched]
     ) -> list[list[npt.NDArray[Any]]]:
-        """The arrays of ``INPUTS``, a list for each with an array for each frame of each view."""
+        """The graph's inputs, a list for each with an array for each frame of each view."""
         samples: list[tuple[npt.NDArray[Any], ...]] = []
         for view, what in zip(views, fetched, strict=True):
             samples += _samples(view, what, len(samples))
@@ -89,8 +94,9 @@ class PictureGraph:
 
 
 @pipeline_def(enable_conditionals=True)
-def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool) -> Any:
-    kind, encoded, picture, order, window, region = external(source, INPUTS)
+def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool, effects: Effects) -> Any:
+    inputs = external(source, (*INPUTS, *effects.inputs))
+    kind, encoded, picture, order, window, region, *look = inputs
     if kind == REPEAT:
         device = "gpu" if on_gpu else "cpu"
         frame = types.Constant(_NO_PICTURE, layout="HWC", device=device)
@@ -112,17 +118,19 @@ def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool) -> Any
                 adjust_orientation=False,  # sizes and crops are those of the picture as stored
             )
         frame = cut_and_resize(cut, region, target)
+        frame = photometric(frame, look, effects)
     return fn.permute_batch(frame, indices=order)
 
 
 def _samples(view: View, fetched: Fetched, base: int) -> Iterator[tuple[npt.NDArray[Any], ...]]:
-    """The arrays of ``INPUTS`` for each place of one view, whose first sample is ``base``."""
+    """The graph's inputs for each place of one view, whose first sample is ``base``."""
     distinct, first, order = np.unique(view.frames, return_index=True, return_inverse=True)
     y, x, height, width = view.crop.window
     if fetched.pictures is not None:
         y = x = 0
     window = np.array((y, x, height, width), np.int32)
     region = np.array(view.crop.region, np.float32)
+    look = look_values(view.look)
     for place, number in enumerate(order.reshape(-1)):
         kind, encoded, picture = REPEAT, NOTHING, _NO_PICTURE
         if first[number] == place:
@@ -134,4 +142,4 @@ def _samples(view: View, fetched: Fetched, base: int) -> Iterator[tuple[npt.NDAr
                 path = picture_path(view.clip, int(distinct[number]))
                 kind, encoded = FILE, np.frombuffer(path.encode(), np.uint8)
         taken = np.array(base + first[number], np.int32)
-        yield np.array(kind, np.int32), encoded, picture, taken, window, region
+        yield np.array(kind, np.int32), encoded, picture, taken, window, region, *look

@@ -1,4 +1,4 @@
-"""What each batch will hold, before anything is decoded: rows, frames, crops, flips.
+"""What each batch will hold, before anything is decoded: rows, frames, crops, flips, looks.
 
 A plan is a pure function of the configuration, the manifest, (epoch, step) and the process's place
 among the others, so it can be made again, for any step, on any number of processes.
@@ -16,6 +16,7 @@ from tdn.config import DataConfig, EvaluationConfig
 from tdn.pipelines.augmentation import Crop, Size, as_size, mirrored, training_crop
 from tdn.pipelines.manifest import Clip, Manifest
 from tdn.pipelines.order import epoch_order, shard_order
+from tdn.pipelines.photometric import Look, draw_look
 from tdn.pipelines.protocol import Protocol
 from tdn.pipelines.randomness import Purpose, generator
 from tdn.pipelines.sampling import clip_frames, dense_starts, train_starts
@@ -42,6 +43,8 @@ class View(NamedTuple):
     place: Place
     number: int = 0
     """Among the views of its video, from 0."""
+    look: Look = Look()
+    """How its colours are changed and what is erased."""
 
 
 @dataclass
@@ -163,10 +166,11 @@ class Planner:
             starts = train_starts(clip.frames, self.segments, rng, data.stride)
         frames = clip_frames(starts, clip.frames, data.stride)
         crop = training_crop(upright_size(clip), self.target, data.scales, rng)
+        label = clip.label
         if data.flip and rng.integers(2):
-            label = data.flip_labels.get(clip.label, clip.label)
-            return View(clip, label, frames, mirrored(crop), place)
-        return View(clip, clip.label, frames, crop, place)
+            label, crop = data.flip_labels.get(label, label), mirrored(crop)
+        look = draw_look(data, self.target, self.seed, place.epoch, place.position)
+        return View(clip, label, frames, crop, place, look=look)
 
     def _test_view(self, place: Place, number: int) -> View:
         clip = self.manifest.clip(place.row)

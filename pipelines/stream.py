@@ -18,6 +18,7 @@ from tdn.pipelines.decoders import all_pictures
 from tdn.pipelines.fetching import Fetched, change_of, fetch, must_fetch
 from tdn.pipelines.graph import VideoGraph
 from tdn.pipelines.memory import AHEAD
+from tdn.pipelines.photometric_nodes import NO_EFFECTS, Effects
 from tdn.pipelines.picture_graph import PictureGraph
 from tdn.pipelines.plans import Planner, View
 from tdn.pipelines.pyav_decoding import DecodingError
@@ -173,4 +174,5 @@ class Stream:
 def graph_of(planner: Planner, device: torch.device) -> VideoGraph | PictureGraph:
     """The graph that reads a planner's clips."""
     graph = PictureGraph if all_pictures(planner.manifest) else VideoGraph
-    return graph(planner.target, device.index if device.type == "cuda" else None)
+    effects = Effects.of(planner.data) if planner.train else NO_EFFECTS
+    return graph(planner.target, device.index if device.type == "cuda" else None, effects)

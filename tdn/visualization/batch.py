@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,35 +13,33 @@ from PIL import Image
 from tdn.config import Config
 from tdn.errors import UserError
 from tdn.pipelines.loader import Loader, create_loader
-from tdn.pipelines.manifest import Clip
-from tdn.pipelines.plans import View
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.plans import View, upright_size
+from tdn.pipelines.sources.listing import read_class_names
 from tdn.visualization.batch_sheet import Row, batch_sheet
 
 
 def draw_batch(
     config: Config,
-    split: Literal["train", "validation"],
+    split: Literal["train", "validation", "test"],
     *,
     epoch: int = 0,
     step: int = 0,
     clips: int | None = None,
     side: int = 112,
-    class_names: str | None = None,
 ) -> Image.Image:
     """Draw what the network is fed in one step, on one process.
 
     Args:
         config: The run's configuration.
-        split: Which list.
+        split: As ``create_loader``'s.
         epoch: Epoch of training, from 0.
         step: Step of the epoch, from 0.
         clips: How many of the batch's clips; by default all.
         side: Longest side of a drawn frame, pixels.
-        class_names: File with a class on every line, in the labels' order; by default labels.txt
-            beside the list, if it is there.
 
     Raises:
-        UserError: The epoch has no such step, or its clips or the names cannot be read.
+        UserError: The epoch has no such step, or its clips cannot be read.
     """
     with closing(create_loader(config, split, epoch=epoch, start_step=step)) as loader:
         manifest = loader.planner.manifest
@@ -51,15 +49,13 @@ def draw_batch(
                 f"steps of {config.data.batch_size} clips; give a number from 0 to "
                 f"{loader.planner.steps - 1}"
             )
-        names = _read_names(class_names, manifest.list_path)
+        names = _class_names(config, manifest)
         batch = next(iter(loader), None)
         if batch is None:
             raise UserError(f"{manifest.list_path}: no clip of step {step} can be decoded")
-        views = _views(loader, epoch, step)
-        rows = [
-            _row(view, frames, names)
-            for view, frames in zip(views[:clips], batch.clips[:clips].cpu().numpy(), strict=True)
-        ]
+        views = _views(loader, epoch, step)[:clips]
+        pictures = batch.clips[:clips].cpu().numpy()
+        rows = [_row(*pair, names) for pair in zip(views, pictures, strict=True)]
     return batch_sheet(rows, side)
 
 
@@ -69,43 +65,57 @@ def _views(loader: Loader, epoch: int, step: int) -> list[View]:
     return next(views for views in plans if views)
 
 
-def _row(view: View, frames: npt.NDArray[np.uint8], names: list[str]) -> Row:
+def _row(view: View, frames: npt.NDArray[np.uint8], names: Sequence[str]) -> Row:
     clip, crop = view.clip, view.crop
     y, x = crop.window[:2]
     y0, x0, y1, x1 = crop.region
-    mirrored = x1 < x0
     box = (y + y0, x + min(x0, x1), y + y1, x + max(x0, x1))
-    frame_size = _upright_size(clip)
-    cut = (
-        f"{clip.frames} frames of {_size(*frame_size)}; cut at y {box[0]:.0f}, x {box[1]:.0f}: "
-        f"{_size(box[2] - box[0], box[3] - box[1])}, resized to {_size(*frames.shape[2:4])}"
-        + (", mirrored" if mirrored else "")
-    )
     label = _named(view.label, names)
     if view.label != clip.label:
         label += f" (mirrored {_named(clip.label, names)})"
-    return Row(frames, view.frames, label, clip.path, cut, frame_size, box, mirrored)
+    return Row(
+        frames,
+        view.frames,
+        label,
+        clip.name,
+        _in_words(view, box, frames.shape[2:4]),
+        upright_size(clip),
+        box,
+        mirrored=x1 < x0,
+    )
 
 
-def _upright_size(clip: Clip) -> tuple[int, int]:
-    sideways = clip.rotation in (90, 270)
-    return (clip.width, clip.height) if sideways else (clip.height, clip.width)
+def _in_words(view: View, box: tuple[float, float, float, float], target: Sequence[int]) -> str:
+    """What was done to the video's frames."""
+    y0, x0, y1, x1 = box
+    words = [
+        f"{view.clip.frames} frames of {_size(*upright_size(view.clip))}",
+        f"cut at y {y0:.0f}, x {x0:.0f}: {_size(y1 - y0, x1 - x0)}, resized to {_size(*target)}",
+    ]
+    if view.crop.region[3] < view.crop.region[1]:
+        words.append("mirrored")
+    if view.look.color is not None:
+        words += view.look.color.operations
+    erased = view.look.erased
+    if erased:
+        words.append(f"erased {_size(erased.height, erased.width)} at y {erased.y}, x {erased.x}")
+    return "; ".join(words)
 
 
 def _size(height: float, width: float) -> str:
     return f"{height:.0f} x {width:.0f}"
 
 
-def _named(label: int, names: list[str]) -> str:
+def _named(label: int, names: Sequence[str]) -> str:
     return f"{label} {names[label]}" if label < len(names) else f"label {label}"
 
 
-def _read_names(file: str | None, list_path: Path) -> list[str]:
-    path = list_path.with_name("labels.txt") if file is None else Path(file)
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        if file is None:
-            return []
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"--class-names: {path} cannot be read: {reason}") from None
+def _class_names(config: Config, manifest: Manifest) -> Sequence[str]:
+    """The list's own names, those of data.classes, or of a file labels.txt beside the list."""
+    if manifest.classes:
+        return manifest.classes
+    if config.data.classes:
+        return read_class_names(config.data.classes)
+    beside = manifest.list_path.with_name("labels.txt")
+    names = beside.read_text(errors="replace").splitlines() if beside.is_file() else []
+    return names if len(names) == config.model.num_classes else ()

@@ -10,6 +10,7 @@ from tdn.pipelines.decoders import video_by_dali
 from tdn.pipelines.fetching import Fetched
 from tdn.pipelines.graph import VideoGraph, _graph
 from tdn.pipelines.manifest import Clip
+from tdn.pipelines.photometric_nodes import NO_EFFECTS
 from tdn.pipelines.plans import Place, View
 
 FRAMES = np.arange(20).reshape(4, 5)
@@ -88,7 +89,9 @@ def test_frames_that_segments_share_are_put_in_every_place():
 def test_the_gpu_graph_is_the_same_graph_with_other_devices():
     """It can be checked and serialised, but not built, without a GPU."""
     settings = {"batch_size": 8, "num_threads": 2, "device_id": None, "exec_dynamic": True}
-    cpu, gpu = (_graph(lambda _info: None, [224, 224], on, **settings) for on in (False, True))
+    cpu, gpu = (
+        _graph(lambda _info: None, [224, 224], on, NO_EFFECTS, **settings) for on in (False, True)
+    )
     assert b"mixed" in gpu.serialize()  # NVDEC
     assert b"mixed" not in cpu.serialize()
     assert gpu.serialize().count(b"_Resize") == cpu.serialize().count(b"_Resize")

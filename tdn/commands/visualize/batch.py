@@ -1,7 +1,8 @@
 """Draw a batch as the network is fed it: every frame of every clip, after crop, resize and flip.
 
-A clip is a row: its label and file, where it was cut from the frame, and then its segments, five
-frames each, the centre frame framed, with their numbers in the video. The pixels are the loader's,
+A clip is a row: its label and file, what was done to its frames, and then its segments, five frames
+each, the centre frame framed, with their numbers in the video. Class names are the list's, those of
+data.classes, or of a file labels.txt beside the list. The pixels are the loader's,
 not decoded a second time, and the batch is the one that training takes at that epoch and step (on
 one process).
 
@@ -25,9 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
         "--split",
-        choices=("train", "validation"),
+        choices=("train", "validation", "test"),
         default="train",
-        help="the training clips, augmented, or the validation clips (train)",
+        help="training clips, augmented; validation clips; or the clips and crops of tdn evaluate "
+        "(train)",
     )
     parser.add_argument(
         "--epoch", type=int, default=0, metavar="N", help="epoch of training, from 0 (0)"
@@ -47,11 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=112,
         metavar="N",
         help="longest side of a drawn frame, pixels; larger ones are reduced by 2, 3, ... (112)",
-    )
-    parser.add_argument(
-        "--class-names",
-        metavar="FILE",
-        help="text file with a class on every line (labels.txt beside the list, if it is there)",
     )
 
 
@@ -75,7 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
         step=arguments.step,
         clips=arguments.clips,
         side=arguments.side,
-        class_names=arguments.class_names,
     )
     save_png(picture, output)
     print(output)

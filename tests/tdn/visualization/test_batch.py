@@ -10,6 +10,7 @@ from PIL import Image
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tdn.errors import UserError
 from tdn.pipelines.loader import create_loader
+from tdn.pipelines.photometric import FILL
 from tdn.visualization import batch as module
 from tdn.visualization.batch import draw_batch
 from tests.tdn.visualization.pictures import places
@@ -61,9 +62,11 @@ def drawn(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("split", "epoch", "step"), [("train", 0, 0), ("train", 3, 1), ("validation", 0, 2)]
+    ("split", "epoch", "step"),
+    [("train", 0, 0), ("train", 3, 1), ("validation", 0, 2), ("test", 0, 3)],
 )
 def test_the_drawn_pixels_are_the_batchs(config, drawn, split, epoch, step):
+    config.evaluation.crops = 5
     sheet = np.asarray(draw_batch(config, split, epoch=epoch, step=step))
     batch = next(iter(create_loader(config, split, epoch=epoch, start_step=step)))
     assert len(drawn) == len(batch.clips)
@@ -105,19 +108,43 @@ def test_only_some_of_the_clips(config, drawn):
     assert one.size[1] < draw_batch(config, "train").size[1]
 
 
-def test_class_names_are_found_beside_the_list_or_given(config, drawn, videos, tmp_path):
+def test_class_names_are_the_lists_or_given_or_beside_the_list(config, drawn, tmp_path, videos):
     config.data.flip = False
-    named = tmp_path / "names.txt"
-    named.write_text("push\npull\nturn\n")
-    draw_batch(config, "validation", class_names=str(named))
-    assert [row.label for row in drawn] == ["0 push", "1 pull"]
-    (videos.parent / "labels.txt").write_text("up\n")
-    try:
-        drawn.clear()
-        draw_batch(config, "validation")
-        assert [row.label for row in drawn] == ["0 up", "label 1"]
-    finally:
-        (videos.parent / "labels.txt").unlink()
+    (tmp_path / "labels.txt").write_text("up\ndown\nturn\n")
+    config.data.validation_list = str(tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_text(
+        f"{videos.parent / '0.avi'} 0\n{videos.parent / '1.avi'} 1\n"
+    )
+    draw_batch(config, "validation")
+    (tmp_path / "labels.txt").write_text("of something else\n")
+    draw_batch(config, "validation")
+    (tmp_path / "names.txt").write_text("push\npull\npress\n")
+    config.data.classes = str(tmp_path / "names.txt")
+    draw_batch(config, "validation")
+    (tmp_path / "list.csv").write_text(
+        f"path,label\n{videos.parent / '0.avi'},pull\n{videos.parent / '1.avi'},press\n"
+    )
+    config.data.validation_list = str(tmp_path / "list.csv")
+    draw_batch(config, "validation")
+    assert [row.label for row in drawn] == [
+        *("0 up", "1 down"), *("label 0", "label 1"), *("0 push", "1 pull"), *("1 pull", "2 press")
+    ]  # fmt: skip
+
+
+def test_colours_and_erasing_are_told(config, drawn):
+    config.data.color_ops, config.data.erasing = 3, 1.0
+    draw_batch(config, "train")
+    for row in drawn:
+        loader = create_loader(config, "train")
+        look = next(v.look for v in loader.planner.batch(0, 0) if v.clip.name == row.file)
+        assert all(words in row.cut for words in look.color.operations)
+        y, x, height, width = look.erased
+        assert f"erased {height} x {width} at y {y}, x {x}" in row.cut
+        assert (row.frames[:, :, y : y + height, x : x + width] == FILL).all()
+    config.data.color_ops, config.data.erasing = 0, 1e-9
+    drawn.clear()
+    draw_batch(config, "train")
+    assert all("erased" not in row.cut for row in drawn)
 
 
 def test_a_mirrored_label_says_what_it_was(config, drawn):
@@ -128,12 +155,9 @@ def test_a_mirrored_label_says_what_it_was(config, drawn):
     assert all("(" not in row.label for row in drawn if not row.mirrored)
 
 
-@pytest.mark.parametrize(
-    ("settings", "named"), [({"step": 2}, "--step"), ({"class_names": "none.txt"}, "none.txt")]
-)
-def test_what_cannot_be_drawn_is_named(config, settings, named):
-    with pytest.raises(UserError, match=named) as error:
-        draw_batch(config, "train", **settings)
+def test_a_step_that_the_epoch_has_not_is_named(config):
+    with pytest.raises(UserError, match="--step") as error:
+        draw_batch(config, "train", step=2)
     assert len(str(error.value).splitlines()) == 1
 
 
