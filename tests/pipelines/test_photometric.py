@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.config import DataConfig
+from tdn.pipelines import photometric
 from tdn.pipelines.photometric import (
     OPERATIONS,
     Box,
@@ -15,6 +16,7 @@ from tdn.pipelines.photometric import (
     draw_color_change,
     draw_look,
 )
+from tdn.pipelines.randomness import Purpose, generator
 
 TARGET = (48, 64)
 
@@ -50,6 +52,20 @@ def test_colour_and_erasing_do_not_share_draws():
     both = looks(color_ops=3, erasing=0.5)
     assert [plain(a)[0] for a in both] == [plain(a)[0] for a in looks(color_ops=3)]
     assert [a.erased for a in both] == [a.erased for a in looks(erasing=0.5)]
+
+
+def test_each_has_a_stream_of_its_own(monkeypatch):
+    """So turning one on changes no other draw."""
+    used = []
+
+    def spy(seed, epoch, position, purpose):
+        used.append(purpose)
+        return generator(seed, epoch, position, purpose)
+
+    monkeypatch.setattr(photometric, "generator", spy)
+    looks(1, color_ops=1, erasing=0.5)
+    assert used == [Purpose.COLOR, Purpose.ERASING]
+    assert len(set(Purpose)) == len(Purpose.__members__)
 
 
 def test_erasing_has_the_probability_that_is_asked_for():
