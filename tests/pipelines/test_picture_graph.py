@@ -12,6 +12,7 @@ from PIL import Image
 from tdn.pipelines.augmentation import Crop
 from tdn.pipelines.fetching import Fetched
 from tdn.pipelines.manifest import Clip
+from tdn.pipelines.photometric_nodes import NO_EFFECTS
 from tdn.pipelines.picture_graph import PictureGraph, _graph
 from tdn.pipelines.plans import Place, View
 from tests.videos import numbered_frame, read_number
@@ -91,7 +92,9 @@ def test_only_the_window_is_decoded_and_it_is_the_pictures_own(mirror):
 def test_the_gpu_graph_is_the_same_graph_with_other_devices():
     """It can be checked and serialised, but not built, without a GPU."""
     options = {"batch_size": 80, "num_threads": 2, "device_id": None, "exec_dynamic": True}
-    graphs = [_graph(lambda _info: None, [224, 224], on, **options) for on in (False, True)]
+    graphs = [
+        _graph(lambda _info: None, [224, 224], on, NO_EFFECTS, **options) for on in (False, True)
+    ]
     cpu, gpu = (graph.serialize() for graph in graphs)
     assert b"mixed" in gpu  # nvJPEG
     assert b"mixed" not in cpu
