@@ -21,7 +21,7 @@ class Journal:
     """A file of JSON lines beside a manifest; its first line says how the clips were probed."""
 
     def __init__(self, manifest: Path, template: str) -> None:
-        self.path = manifest.with_name(f"{manifest.name}.partial")
+        self.path = manifest.with_name(f"{manifest.name}.journal")
         self._head = json.dumps({"tdn journal": Probe._fields, "template": template})
 
     def read(self) -> dict[str, Probe]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tdn.errors import UserError
+from tdn.files import write_atomically
 from tdn.pipelines.frame_folders import PICTURE_CODECS
 from tdn.pipelines.manifest import FORMAT, SCHEMA, Kind, usable_rows
 
@@ -57,7 +57,7 @@ def write_manifest(
     }
     batch = batch.replace_schema_metadata(metadata)
     if not _holds(file, batch):
-        _write(file, batch)
+        write_atomically(file, lambda opened: _put(opened, batch))
 
 
 def _array(columns: Mapping[str, Any], field: pa.Field, rows: int) -> pa.Array:
@@ -154,20 +154,6 @@ def _holds(file: Path, batch: pa.RecordBatch) -> bool:
         return False
 
 
-def _write(file: Path, batch: pa.RecordBatch) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror}; choose another") from None
-    try:
-        with os.fdopen(handle, "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp's files are private
-        Path(temporary).replace(file)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror}; choose another") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _put(file: IO[bytes], batch: pa.RecordBatch) -> None:
+    with pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)

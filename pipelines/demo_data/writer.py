@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tdn.errors import UserError
+from tdn.files import write_atomically
 from tdn.pipelines.demo_data.classes import (
     CLASS_COUNTS,
     MotionClass,
@@ -142,7 +143,7 @@ def _claim(folder: Path, recipe: dict[str, int | str]) -> None:
         if not note.exists():
             if any(folder.iterdir()):
                 raise UserError(f"{folder} is not empty: choose a new folder for the demo data")
-            _write_atomically(note, json.dumps(recipe, indent=1).encode() + b"\n")
+            _write(note, json.dumps(recipe, indent=1).encode() + b"\n")
         (folder / "videos").mkdir(exist_ok=True)
     found = _read_recipe(note)
     if found != recipe:
@@ -201,7 +202,7 @@ def _start_worker() -> None:
 def write_clip(job: ClipJob) -> None:
     """Render, encode and write one clip."""
     frames = render_clip(job.seed, job.split, job.index, job.motion)
-    _write_atomically(job.path, encode_video(frames, job.codec))
+    _write(job.path, encode_video(frames, job.codec))
 
 
 def _write_lists(
@@ -219,7 +220,7 @@ def _write_lists(
             f"{clip.path.relative_to(folder)} {clip.motion.label}\n" for clip in clips
         )
     for name, text in texts.items():
-        _write_atomically(folder / name, text.encode())
+        _write(folder / name, text.encode())
     return DemoData(
         folder=folder,
         train_list=folder / "train.txt",
@@ -233,16 +234,11 @@ def _write_lists(
     )
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file that appears under its name only when it is complete."""
-    partial = path.with_name(path.name + ".partial")
-    with _write_errors(path):
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    remedy = "choose a folder that can be written and has free space"
+    # Thousands of clips that can be made again: not worth waiting for the disk each time.
+    write_atomically(path, lambda file: file.write(content), remedy, lasting=False)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tdn.files import write_atomically
 from tdn.training.metrics import label_ranks
-from tdn.training.run_folder import write_atomically
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from tdn.config import Config
 from tdn.errors import UserError
-from tdn.training.run_folder import RunFolder, write_atomically
+from tdn.files import write_atomically
+from tdn.training.run_folder import RunFolder
 
 Event = dict[str, Any]
 

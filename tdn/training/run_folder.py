@@ -1,8 +1,7 @@
 """The run folder: configuration, log and checkpoints, each whole at every moment.
 
-A file is written under another name, forced to the disk and then renamed, so a crash or a full disk
-leaves the former one in place. Only the main process writes; all processes read, so on several
-hosts the folder must be on storage they share.
+Only the main process writes; all processes read, so on several hosts the folder must be on storage
+they share.
 """
 
 from __future__ import annotations
@@ -10,52 +9,22 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from tdn.errors import UserError
+from tdn.files import write_atomically
 
 Checkpoint = dict[str, Any]
+_REMEDY = "make room and resume"
 
 _NEEDED = {
     *("model", "optimizer", "scaler", "config"),
     *("epoch", "step_in_epoch", "step", "top1", "top5", "best_top1"),
     *("steps_per_epoch", "global_batch", "videos"),
 }
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Replace a file by what ``write`` puts out, or leave it as it is.
-
-    Raises:
-        UserError: The folder cannot be written or is full.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
-            raise  # the name of torch.save's writer; anything else is no fault of the disk
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise UserError(f"{path}: cannot be written ({reason}); make room and resume") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming last: it is the folder that records it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -138,11 +107,11 @@ class RunFolder:
             for path in (self.last, self.best, self.log, *self.tensorboard.glob("events.*")):
                 path.unlink(missing_ok=True)
         self.interrupted.unlink(missing_ok=True)
-        write_atomically(self.config, lambda file: file.write(config_yaml.encode()))
+        write_atomically(self.config, lambda file: file.write(config_yaml.encode()), _REMEDY)
 
     def save(self, path: Path, checkpoint: Checkpoint) -> None:
         """Write a checkpoint to ``last`` or ``best``."""
-        write_atomically(path, lambda file: torch.save(checkpoint, file))
+        write_atomically(path, lambda file: torch.save(checkpoint, file), _REMEDY)
 
     def mark_interrupted(self, step: int) -> None:
         """Leave a note that the run stopped on request and can be resumed.
@@ -151,4 +120,4 @@ class RunFolder:
         again looks for this file.
         """
         note = json.dumps({"step": step, "checkpoint": str(self.last)}) + "\n"
-        write_atomically(self.interrupted, lambda file: file.write(note.encode()))
+        write_atomically(self.interrupted, lambda file: file.write(note.encode()), _REMEDY)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tdn.errors import UserError
+from tdn.files import write_atomically
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -75,13 +75,4 @@ def save_png(picture: Image.Image, path: Path) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial, "PNG")
-        partial.replace(path)
-    except OSError as error:
-        if partial.is_file():
-            partial.unlink()
-        reason = error.strerror or error
-        raise UserError(f"{path}: cannot be written: {reason}; choose another file") from None
+    write_atomically(path, lambda file: picture.save(file, format="PNG"), "choose another file")

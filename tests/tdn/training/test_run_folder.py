@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from tdn.errors import UserError
-from tdn.training.run_folder import RunFolder, make_folder, read_checkpoint, write_atomically
+from tdn.training.run_folder import RunFolder, make_folder, read_checkpoint
 
 STATE = {key: {} for key in ("model", "optimizer", "scaler", "config")}
 STATE |= dict.fromkeys(("epoch", "step_in_epoch", "step", "top1", "top5", "best_top1"), 1)
@@ -43,18 +42,6 @@ def test_a_full_disk_is_a_line_and_leaves_the_old_file(tmp_path, full_disk):
         folder.save(folder.last, STATE | {"model": {"weight": torch.zeros(100_000)}})
     assert read_checkpoint(folder.last)["epoch"] == 1
     assert [path.name for path in folder.last.parent.iterdir()] == ["last.pt"]
-
-
-def test_the_file_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(os, "fsync", lambda _: calls.append("sync"))
-    real = Path.replace
-    monkeypatch.setattr(
-        Path, "replace", lambda self, target: (calls.append("rename"), real(self, target))[1]
-    )
-    write_atomically(tmp_path / "file", lambda file: file.write(b"text"))
-    assert calls == ["sync", "rename", "sync"]
-    assert (tmp_path / "file").read_bytes() == b"text"
 
 
 def test_what_resume_means(tmp_path):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,8 +108,8 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a\.png"):
         save_png(picture, path / "a.png")
 
-    def full_disk(_picture, file, _format):
-        Path(file).write_bytes(b"half")
+    def full_disk(_picture, file, **_):
+        file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = path.read_bytes()
