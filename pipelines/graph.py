@@ -25,10 +25,10 @@ from tdn.pipelines.plans import View
 INPUTS = (
     ("kind", types.INT32, 0),  # FILE, BYTES or PICTURES: what `encoded` and `pictures` hold
     ("encoded", types.UINT8, 1),  # FILE: bytes of the file's path; BYTES: the file itself
-    ("pictures", types.UINT8, 4),  # PICTURES: distinct frames decoded outside, (F, H, W, 3)
+    ("pictures", types.UINT8, 4),  # PICTURES: distinct frames, decoded and cut, (F, H, W, 3)
     ("frames", types.INT32, 1),  # distinct frame numbers, rising
     ("order", types.INT32, 1),  # for each of T*5 places, which of the distinct frames
-    ("window", types.INT32, 1),  # y, x, height, width of the crop
+    ("window", types.INT32, 1),  # y, x, height, width of the crop, which PICTURES are cut to
     ("region", types.FLOAT, 1),  # y0, x0, y1, x1 within the window; x1 < x0 mirrors
 )
 """The graph's inputs: name, type and number of dimensions of one clip's array. Those of its effects
@@ -72,7 +72,7 @@ class VideoGraph:
         del places  # every sample says it in `order`
         return _graph(
             source,
-            list(self._target),
+            self._target,
             self._device_id is not None,
             self._effects,
             batch_size=views,
@@ -92,11 +92,11 @@ class VideoGraph:
 
 
 @pipeline_def(enable_conditionals=True)
-def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool, effects: Effects) -> Any:
+def _graph(source: Callable[[Any], Any], target: Size, on_gpu: bool, effects: Effects) -> Any:
     inputs = external(source, (*INPUTS, *effects.inputs))
     kind, encoded, pictures, frames, order, window, region, *look = inputs
     if kind == PICTURES:
-        video = fn.reinterpret(pictures.gpu() if on_gpu else pictures, layout="FHWC")
+        cut = fn.reinterpret(pictures.gpu() if on_gpu else pictures, layout="FHWC")
     else:
         if kind == FILE:  # noqa: SIM108 - DALI knows no conditional expression
             data = fn.io.file.read(encoded)
@@ -106,8 +106,8 @@ def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool, effect
         video = fn.decoders.video(
             data, frames=frames, pad_mode="none", device="mixed" if on_gpu else "cpu"
         )
-    video = fn.slice(video, window[0:2], window[2:4], axes=[1, 2])
-    video = cut_and_resize(video, region, target)
+        cut = fn.slice(video, window[0:2], window[2:4], axes=[1, 2])
+    video = cut_and_resize(cut, region, target, layout="FHWC", on_gpu=on_gpu)
     video = photometric(video, look, effects)
     return fn.sequence_rearrange(video, new_order=order)
 
@@ -117,11 +117,10 @@ _NO_PICTURES = np.zeros((1, 1, 1, 3), np.uint8)
 
 def _sample(view: View, fetched: Fetched) -> tuple[npt.NDArray[Any], ...]:
     """The graph's inputs for one view."""
-    y, x, height, width = view.crop.window
     distinct, order = np.unique(view.frames, return_inverse=True)
     kind, encoded, pictures = FILE, NOTHING, _NO_PICTURES
     if fetched.pictures is not None:
-        kind, pictures, (y, x) = PICTURES, fetched.pictures, (0, 0)
+        kind, pictures = PICTURES, fetched.pictures
     elif fetched.encoded is not None:
         kind, encoded = BYTES, fetched.encoded[0]
     else:
@@ -132,7 +131,7 @@ def _sample(view: View, fetched: Fetched) -> tuple[npt.NDArray[Any], ...]:
         pictures,
         distinct.astype(np.int32),
         order.reshape(-1).astype(np.int32),
-        np.array((y, x, height, width), np.int32),
+        np.array(view.crop.window, np.int32),
         np.array(view.crop.region, np.float32),
         *look_values(view.look),
     )

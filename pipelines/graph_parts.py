@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from nvidia.dali import fn, types
+
+from tdn.pipelines.augmentation import Size
+from tdn.pipelines.resizing import resize_region
 
 FILE, BYTES, PICTURES, REPEAT = range(4)
 """What Python sends of a sample: a path; the encoded file; decoded pictures; or nothing, because
@@ -28,11 +32,21 @@ def external(source: Callable[[Any], Any], inputs: Sequence[tuple[str, Any, int]
     )
 
 
-def cut_and_resize(frames: Any, region: Any, target: list[int]) -> Any:
+def cut_and_resize(frames: Any, region: Any, target: Size, *, layout: str, on_gpu: bool) -> Any:
     """Resize a region of frames; where it runs from right to left, they are mirrored.
 
-    With antialias, downscaling is within one grey level of PIL's bilinear resize.
+    Within one grey level of Pillow's bilinear resize, downscaling too: with antialias.
+
+    Args:
+        frames: DALI's node of frames.
+        region: Node of y0, x0, y1, x1 in pixels.
+        target: Height and width of the result.
+        layout: "FHWC", or "HWC" where a sample is one frame.
+        on_gpu: Where the frames are.
     """
+    if not on_gpu:
+        resize = partial(resize_region, target=target)
+        return fn.python_function(frames, region, function=resize, output_layouts=layout)
     return fn.resize(
         frames,
         size=target,

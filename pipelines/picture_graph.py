@@ -32,9 +32,9 @@ from tdn.pipelines.plans import View
 INPUTS = (
     ("kind", types.INT32, 0),  # FILE, BYTES, PICTURES or REPEAT
     ("encoded", types.UINT8, 1),  # FILE: bytes of the file's path; BYTES: the file itself
-    ("picture", types.UINT8, 3),  # PICTURES: the frame decoded outside, (H, W, 3)
+    ("picture", types.UINT8, 3),  # PICTURES: the frame, decoded and cut, (H, W, 3)
     ("order", types.INT32, 0),  # which sample of the batch to take in this place
-    ("window", types.INT32, 1),  # y, x, height, width of the crop
+    ("window", types.INT32, 1),  # y, x, height, width of the crop, which PICTURES are cut to
     ("region", types.FLOAT, 1),  # y0, x0, y1, x1 within the window; x1 < x0 mirrors
 )
 """The graph's inputs: name, type and number of dimensions of one frame's array. Those of its
@@ -72,7 +72,7 @@ class PictureGraph:
         """
         return _graph(
             source,
-            list(self._target),
+            self._target,
             self._device_id is not None,
             self._effects,
             batch_size=views * places,
@@ -94,7 +94,7 @@ class PictureGraph:
 
 
 @pipeline_def(enable_conditionals=True)
-def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool, effects: Effects) -> Any:
+def _graph(source: Callable[[Any], Any], target: Size, on_gpu: bool, effects: Effects) -> Any:
     inputs = external(source, (*INPUTS, *effects.inputs))
     kind, encoded, picture, order, window, region, *look = inputs
     if kind == REPEAT:
@@ -117,7 +117,7 @@ def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool, effect
                 output_type=types.RGB,
                 adjust_orientation=False,  # sizes and crops are those of the picture as stored
             )
-        frame = cut_and_resize(cut, region, target)
+        frame = cut_and_resize(cut, region, target, layout="HWC", on_gpu=on_gpu)
         frame = photometric(frame, look, effects)
     return fn.permute_batch(frame, indices=order)
 
@@ -125,10 +125,7 @@ def _graph(source: Callable[[Any], Any], target: list[int], on_gpu: bool, effect
 def _samples(view: View, fetched: Fetched, base: int) -> Iterator[tuple[npt.NDArray[Any], ...]]:
     """The graph's inputs for each place of one view, whose first sample is ``base``."""
     distinct, first, order = np.unique(view.frames, return_index=True, return_inverse=True)
-    y, x, height, width = view.crop.window
-    if fetched.pictures is not None:
-        y = x = 0
-    window = np.array((y, x, height, width), np.int32)
+    window = np.array(view.crop.window, np.int32)
     region = np.array(view.crop.region, np.float32)
     look = look_values(view.look)
     for place, number in enumerate(order.reshape(-1)):

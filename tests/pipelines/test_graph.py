@@ -41,13 +41,10 @@ def photograph(height: int, width: int, count: int = 20) -> np.ndarray:
 
 
 def assert_same_picture(found: np.ndarray, expected: np.ndarray) -> None:
-    """Equal within one grey level; in the outermost pixels on average only.
-
-    There PIL leaves out what lies beyond the border, and DALI repeats the border's pixels.
-    """
+    """Equal within one grey level, and nearly everywhere equal."""
     difference = np.abs(found.astype(int) - expected.astype(int))
-    assert difference[1:-1, 1:-1].max() <= 1
-    assert difference.mean() < 0.3
+    assert difference.max() <= 1
+    assert difference.mean() < 0.02
 
 
 def test_training_crop_is_pils_crop_and_resize():
@@ -86,15 +83,13 @@ def test_frames_that_segments_share_are_put_in_every_place():
     assert np.array_equal(found, pictures[frames.reshape(-1)])
 
 
-def test_the_gpu_graph_is_the_same_graph_with_other_devices():
+def test_the_gpu_graph_is_sound():
     """It can be checked and serialised, but not built, without a GPU."""
     settings = {"batch_size": 8, "num_threads": 2, "device_id": None, "exec_dynamic": True}
-    cpu, gpu = (
-        _graph(lambda _info: None, [224, 224], on, NO_EFFECTS, **settings) for on in (False, True)
-    )
-    assert b"mixed" in gpu.serialize()  # NVDEC
-    assert b"mixed" not in cpu.serialize()
-    assert gpu.serialize().count(b"_Resize") == cpu.serialize().count(b"_Resize")
+    graph = _graph(lambda _info: None, (224, 224), True, NO_EFFECTS, **settings).serialize()
+    assert b"mixed" in graph  # NVDEC
+    assert b"_Resize" in graph
+    assert b"PythonFunction" not in graph  # nothing comes back to the host
 
 
 def test_who_decodes_what():
