@@ -89,17 +89,14 @@ def test_only_the_window_is_decoded_and_it_is_the_pictures_own(mirror):
     assert np.abs(difference[1:-1, 1:-1]).max() <= 2
 
 
-def test_the_gpu_graph_is_the_same_graph_with_other_devices():
+def test_the_gpu_graph_is_sound():
     """It can be checked and serialised, but not built, without a GPU."""
     options = {"batch_size": 80, "num_threads": 2, "device_id": None, "exec_dynamic": True}
-    graphs = [
-        _graph(lambda _info: None, [224, 224], on, NO_EFFECTS, **options) for on in (False, True)
-    ]
-    cpu, gpu = (graph.serialize() for graph in graphs)
-    assert b"mixed" in gpu  # nvJPEG
-    assert b"mixed" not in cpu
+    graph = _graph(lambda _info: None, (224, 224), True, NO_EFFECTS, **options).serialize()
+    assert b"mixed" in graph  # nvJPEG
     for operator in (b"_Resize", b"PermuteBatch", b"ImageSlice"):
-        assert gpu.count(operator) == cpu.count(operator) > 0
+        assert operator in graph
+    assert b"PythonFunction" not in graph  # nothing comes back to the host
 
 
 def test_pictures_that_dali_would_colour_otherwise_are_left_to_pillow():
