@@ -7,22 +7,24 @@ threads, while earlier batches are in work.
 from __future__ import annotations
 
 import io
-import os
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tdn.pipelines.file_checks import FileChecks
 from tdn.pipelines.frame_folders import frame_path
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.plans import View
-from tdn.pipelines.pyav_decoding import DecodingError, decode_frames
+from tdn.pipelines.pyav_decoding import decode_frames
 from tdn.pipelines.shard_reading import read_part
+from tdn.pipelines.storage import patiently
+from tdn.pipelines.video_reading import DecodingError, cause_of
 
 
 class Fetched(NamedTuple):
-    """What was fetched of a view: one of the two, or nothing where DALI reads the files."""
+    """What was fetched of a view: one of the two, or nothing where DALI reads the file."""
 
     encoded: list[npt.NDArray[np.uint8]] | None = None
     """Bytes of the video, or of each distinct frame."""
@@ -30,28 +32,35 @@ class Fetched(NamedTuple):
     """(F, H, W, 3): the distinct frames, rising, cut to the crop's window."""
 
 
-def must_fetch(clip: Clip, by_dali: bool) -> bool:
-    """Whether DALI cannot do by itself; ``by_dali``: whether it decodes the clip."""
-    return bool(clip.offsets) or not by_dali
+def fetch(view: View, by_dali: bool, checks: FileChecks) -> Fetched:
+    """Check a view's file, and fetch what DALI needs of it.
 
-
-def fetch(view: View, by_dali: bool) -> Fetched:
-    """Fetch what DALI needs of a view.
+    Args:
+        view: What will be decoded.
+        by_dali: Whether DALI decodes the clip. It opens files by itself, but not parts of shards.
+        checks: Of the manifest's files.
 
     Raises:
         DecodingError: The file is gone, damaged, or not what it was when it was indexed.
     """
-    clip = view.clip
     try:
-        if clip.is_pictures:
-            return _fetch_pictures(view, by_dali)
-        if not by_dali:
-            return Fetched(pictures=decode_frames(view, opened(clip)))
-        return Fetched(
-            [np.frombuffer(read_part(clip.path, clip.offsets[0], clip.sizes[0]), np.uint8)]
-        )
+        change = checks.change(view.clip)
+        if change:
+            raise DecodingError(change)
+        if by_dali and not view.clip.offsets:
+            return Fetched()
+        return patiently(lambda: _fetch(view, by_dali))
     except OSError as error:
-        raise DecodingError(str(error.strerror or error).lower()) from None
+        raise DecodingError(f"cannot be read: {cause_of(error)}") from None
+
+
+def _fetch(view: View, by_dali: bool) -> Fetched:
+    clip = view.clip
+    if clip.is_pictures:
+        return _fetch_pictures(view, by_dali)
+    if not by_dali:
+        return Fetched(pictures=decode_frames(view, opened(clip)))
+    return Fetched([np.frombuffer(read_part(clip.path, clip.offsets[0], clip.sizes[0]), np.uint8)])
 
 
 def opened(clip: Clip) -> str | io.BytesIO:
@@ -91,18 +100,3 @@ def _decode(view: View, file: bytes) -> npt.NDArray[np.uint8]:
             return np.asarray(window.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise DecodingError(f"one of its pictures cannot be decoded: {error}") from None
-
-
-def change_of(clip: Clip) -> str:
-    """How a file differs from what was indexed, "" if it does not.
-
-    A file that was cut short since must not reach the decoder: for some containers DALI trusts the
-    header's frame count and returns uninitialised pictures.
-    """
-    try:
-        size = os.stat(clip.path).st_size  # noqa: PTH116 - called for every clip
-    except OSError as error:
-        return str(error.strerror).lower()
-    if clip.offsets or clip.is_pictures or size == clip.size:
-        return ""
-    return f"has {size} bytes, but {clip.size} when it was indexed"

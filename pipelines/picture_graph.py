@@ -24,6 +24,7 @@ from tdn.pipelines.graph_parts import (
     REPEAT,
     cut_and_resize,
     external,
+    read_file,
 )
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.photometric_nodes import NO_EFFECTS, Effects, look_values, photometric
@@ -105,7 +106,7 @@ def _graph(source: Callable[[Any], Any], target: Size, on_gpu: bool, effects: Ef
             cut = fn.reinterpret(picture.gpu() if on_gpu else picture, layout="HWC")
         else:
             if kind == FILE:  # noqa: SIM108 - DALI knows no conditional expression
-                data = fn.io.file.read(encoded)
+                data = read_file(encoded)
             else:
                 data = fn.copy(encoded)
             cut = fn.decoders.image_slice(

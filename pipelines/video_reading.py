@@ -55,7 +55,7 @@ def open_video(
                 yield container, _video_stream(container)
         except (av.error.FFmpegError, ValueError, IndexError) as error:
             _check(source)
-            raise DecodingError(reason(error)) from None
+            raise DecodingError(cause_of(error)) from None
         _check(source)
 
 
@@ -105,13 +105,13 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[a
             yield frame
             number += 1
     except (av.error.FFmpegError, ValueError) as error:
-        raise DecodingError(f"frame {number} cannot be decoded: {reason(error)}") from None
+        raise DecodingError(f"frame {number} cannot be decoded: {cause_of(error)}") from None
 
 
 def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
     packets = (packet for packet in container.demux(stream) if packet.size)
-    packet, last, begun = next(packets, None), None, False
-    while packet is not None and not packet.is_corrupt:
+    following, last, begun = next(packets, None), None, False
+    while (packet := following) is not None and not packet.is_corrupt:
         following = next(packets, None)
         begun = begun or packet.is_keyframe
         try:
@@ -121,7 +121,7 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
             if following is not None:
                 raise
             break  # not all containers know that their last packet is incomplete
-        packet, last = following, packet.dts
+        last = packet.dts
     cut = packet is not None
     for frame in stream.codec_context.decode(None):
         # What was cut off came later in the file than `last`, so it was to be shown later too.
@@ -129,7 +129,7 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
             yield frame
 
 
-def reason(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """What went wrong, in a few words and one line."""
     if isinstance(error, av.error.FFmpegError) and error.errno == errno.EPERM:
         return "its data is damaged"  # a decoder's failure without a code of its own

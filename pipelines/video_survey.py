@@ -20,7 +20,8 @@ from tdn.pipelines.vpx_headers import HeaderError, Vp8Headers, Vp9Headers
 _TABLES = frozenset({"matroska", "webm", "mov", "mp4", "avi"})
 # Those of them with times, and in which DALI survives damage (of an AVI file it may crash).
 _SAFE = frozenset({"matroska", "webm", "mov", "mp4"})
-_HEADERS = {"vp8": Vp8Headers, "vp9": Vp9Headers}
+_HEADERS: dict[str, type[Vp8Headers] | type[Vp9Headers]] = {"vp8": Vp8Headers, "vp9": Vp9Headers}
+_NO_TIME = -(1 << 63)
 _KEY_EVERY = 1.0
 """Seconds between the key frames that are decoded to see whether the size changes."""
 _NOT_CODED = 20
@@ -95,7 +96,7 @@ class _Survey:
         formats = set(container.format.name.split(","))
         self._safe = bool(formats & _SAFE)
         self._headers = _HEADERS[self._name]() if self._name in _HEADERS else None
-        self._times: list[int | None] = []
+        self._times: list[int] = []
         self._first: av.VideoFrame | None = None
         self._next_key = float("-inf")
         # Of several streams, which one is meant is said by open_video.
@@ -104,7 +105,7 @@ class _Survey:
 
     def look(self, packet: av.Packet) -> None:
         """Take the next packet into account."""
-        self._times.append(packet.pts)
+        self._times.append(_NO_TIME if packet.pts is None else packet.pts)
         self.odd = self._is_odd(packet)
         if self.odd:
             return
@@ -123,19 +124,15 @@ class _Survey:
         if first is None:
             return None
         same_size = (first.width, first.height) == self._size
-        distinct = None not in self._times and len(set(self._times)) == len(self._times)
+        distinct = len(set(self._times)) == len(self._times)
         plain = self._safe and same_size and distinct
         return Video(len(self._times), first, self._name, plain, decoded=False)
 
     def _is_odd(self, packet: av.Packet) -> bool:
-        start = self._times[0]
-        if start is None or packet.pts is None:
-            early = False
-        else:
-            early = packet.pts < start  # shown before the key frame that it comes after
-        unfit = packet.is_corrupt or packet.is_discard
-        begins = len(self._times) > 1 or packet.is_keyframe
-        return early or unfit or not begins or self._odd_header(packet)
+        unsure = packet.is_corrupt or packet.is_discard
+        headless = len(self._times) == 1 and not packet.is_keyframe
+        early = self._times[-1] < self._times[0]  # shown before the key frame that it comes after
+        return unsure or headless or early or self._odd_header(packet)
 
     def _odd_header(self, packet: av.Packet) -> bool:
         if self._name == "mpeg4":
