@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tdn.pipelines.frame_folders import PICTURE_CODECS
 from tdn.pipelines.manifest import Clip, Kind, Manifest
 
 # Without a GPU DALI decodes only these, and MJPEG, of which it shows damaged frames without a word.
@@ -41,8 +40,11 @@ def _fits_dali(codec: str, pixel_format: str, rotation: int, side: int, gpu: boo
 
 
 def pictures_by_dali(codec: str, mode: str) -> bool:
-    """Whether DALI decodes a clip's pictures in the graph of pictures."""
-    return codec in PICTURE_CODECS and mode in _PICTURE_MODES
+    """Whether DALI decodes a clip's pictures in the graph of pictures.
+
+    Only JPEG, whose headers are checked before: at others that are damaged it may crash.
+    """
+    return codec == "jpeg" and mode in _PICTURE_MODES
 
 
 def describe_decoders(manifest: Manifest, gpu: bool) -> str:

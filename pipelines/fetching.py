@@ -1,6 +1,6 @@
-"""What Python fetches for a view before DALI can go on: parts of tar shards, decoded pictures.
+"""What Python fetches for a view before DALI can go on: pictures, parts of shards, odd videos.
 
-DALI opens files by itself, and decodes most of what there is; the rest goes through here, in
+DALI opens video files by itself, and decodes most of what there is; the rest goes through here, in
 threads, while earlier batches are in work.
 """
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from tdn.pipelines.file_checks import FileChecks
 from tdn.pipelines.frame_folders import frame_path
+from tdn.pipelines.jpeg_headers import HeaderError, jpeg_size
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.plans import View
 from tdn.pipelines.pyav_decoding import decode_frames
@@ -37,7 +38,7 @@ def fetch(view: View, by_dali: bool, checks: FileChecks) -> Fetched:
 
     Args:
         view: What will be decoded.
-        by_dali: Whether DALI decodes the clip. It opens files by itself, but not parts of shards.
+        by_dali: Whether DALI decodes the clip. It opens videos by itself, but not in shards.
         checks: Of the manifest's files.
 
     Raises:
@@ -47,7 +48,7 @@ def fetch(view: View, by_dali: bool, checks: FileChecks) -> Fetched:
         change = checks.change(view.clip)
         if change:
             raise DecodingError(change)
-        if by_dali and not view.clip.offsets:
+        if by_dali and not view.clip.offsets and not view.clip.is_pictures:
             return Fetched()
         return patiently(lambda: _fetch(view, by_dali))
     except OSError as error:
@@ -74,29 +75,37 @@ def picture_bytes(clip: Clip, frame: int) -> bytes:
     """The file of one frame, counted from 0, of a clip whose frames are pictures."""
     if clip.offsets:
         return read_part(clip.path, clip.offsets[frame], clip.sizes[frame])
-    with open(picture_path(clip, frame), "rb") as file:  # noqa: PTH123 - many a batch
+    path = frame_path(clip.path, clip.template, clip.first, frame)
+    with open(path, "rb") as file:  # noqa: PTH123 - many a batch
         return file.read()
 
 
-def picture_path(clip: Clip, frame: int) -> str:
-    """Where one frame, counted from 0, of a folder of frames lies."""
-    return frame_path(clip.path, clip.template, clip.first, frame)
-
-
 def _fetch_pictures(view: View, by_dali: bool) -> Fetched:
-    files = [picture_bytes(view.clip, int(frame)) for frame in np.unique(view.frames)]
-    if by_dali:
-        return Fetched([np.frombuffer(file, np.uint8) for file in files])
-    return Fetched(pictures=np.stack([_decode(view, file) for file in files]))
+    numbers = np.unique(view.frames).tolist()
+    files = [picture_bytes(view.clip, number) for number in numbers]
+    if not by_dali:
+        pictures = [_decode(view, *item) for item in zip(numbers, files, strict=True)]
+        return Fetched(pictures=np.stack(pictures))
+    for number, file in zip(numbers, files, strict=True):
+        try:
+            size = jpeg_size(file)
+        except HeaderError as error:
+            raise DecodingError(f"frame {number} {error}") from None
+        _check_size(view.clip, number, size)
+    return Fetched([np.frombuffer(file, np.uint8) for file in files])
 
 
-def _decode(view: View, file: bytes) -> npt.NDArray[np.uint8]:
+def _check_size(clip: Clip, number: int, size: tuple[int, int]) -> None:
+    if size != (clip.width, clip.height):
+        raise DecodingError(f"frame {number} has another size than the first")
+
+
+def _decode(view: View, number: int, file: bytes) -> npt.NDArray[np.uint8]:
     top, left, height, width = view.crop.window
     try:
         with Image.open(io.BytesIO(file)) as picture:
-            if picture.size != (view.clip.width, view.clip.height):
-                raise DecodingError("one of its pictures has another size than the first")
+            _check_size(view.clip, number, picture.size)
             window = picture.crop((left, top, left + width, top + height))
             return np.asarray(window.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DecodingError(f"one of its pictures cannot be decoded: {error}") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DecodingError(f"frame {number} cannot be decoded: {cause_of(error)}") from None

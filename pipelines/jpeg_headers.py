@@ -11,8 +11,6 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
 _ALONE = frozenset({0x01, *range(0xD0, 0xDA)})
 """Markers without a segment: TEM, RST0 to RST7, SOI, EOI."""
-_APP1 = 0xE1
-"""Exif and XMP, which say nothing about the pixels but can be damaged."""
 
 
 class HeaderError(ValueError):
@@ -32,11 +30,12 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
         at, marker, length = _segment(data, at)
         if marker in _FRAMES:
             size = _frame_size(data[at : at + length])
-        if marker == _SCAN:
-            if size is None:
-                raise HeaderError("has a damaged header")
-            return size
+        elif marker == _SCAN:
+            break
         at += length
+    if size is None:
+        raise HeaderError("has a damaged header")
+    return size
 
 
 def _segment(data: bytes, at: int) -> tuple[int, int, int]:
@@ -54,6 +53,6 @@ def _segment(data: bytes, at: int) -> tuple[int, int, int]:
 
 def _frame_size(frame: bytes) -> tuple[int, int]:
     components = frame[5] if len(frame) > 5 else 0
-    if len(frame) != 6 + 3 * components or components not in (1, 3):
+    if len(frame) != 6 + 3 * components or components not in (1, 3) or frame[0] != 8:
         raise HeaderError("has a damaged header")
     return int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")
