@@ -22,7 +22,7 @@ from typing import NoReturn
 import tdn
 from tdn.errors import UserError
 
-COMMANDS = ("train", "evaluate", "summary", "index", "visualize", "demo-data", "demo")
+COMMANDS = ("train", "evaluate", "summary", "index", "transcode", "visualize", "demo-data", "demo")
 
 _DESCRIPTION = """\
 Temporal Difference Networks: train and test action recognition on your videos.

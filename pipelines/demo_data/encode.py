@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import cast
 
-import av
 import numpy as np
 
 from tdn.errors import UserError
+from tdn.pipelines import video_encoding
+from tdn.pipelines.video_encoding import Codec
 
 FRAMES_PER_SECOND = 12
-
-
-@dataclass(frozen=True)
-class Codec:
-    """How to encode: FFmpeg's names of encoder, container and pixel format, and the options."""
-
-    encoder: str
-    container: str
-    suffix: str
-    pixel_format: str
-    options: dict[str, str]
-
 
 CODECS = {
     # Constant quality; the real-time mode is ten times faster and the files hardly larger. A key
@@ -53,7 +40,7 @@ def find_codec(name: str) -> Codec:
     if name not in CODECS:
         raise UserError(f"--codec {name}: unknown, choose one of {', '.join(CODECS)}")
     codec = CODECS[name]
-    if codec.encoder not in av.codecs_available:
+    if not codec.available:
         raise UserError(
             f"--codec {name}: this PyAV has no encoder {codec.encoder}, choose another codec "
             "or install PyAV from PyPI"
@@ -64,19 +51,8 @@ def find_codec(name: str) -> Codec:
 def encode_video(frames: np.ndarray, codec: Codec) -> bytes:
     """Encode RGB frames, uint8 (F, H, W, 3) with even H and W, at 12 frames per second.
 
-    One thread and no dates or random identifiers: equal frames give equal bytes.
+    Equal frames give equal bytes.
     """
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=codec.container, options={"fflags": "+bitexact"}) as container:
-        stream = cast(
-            av.VideoStream,
-            container.add_stream(codec.encoder, rate=FRAMES_PER_SECOND, options=codec.options),
-        )
-        _, stream.height, stream.width, _ = frames.shape
-        stream.pix_fmt = codec.pixel_format
-        stream.thread_count = 1
-        for picture in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    video_encoding.encode_video(buffer, frames, codec, FRAMES_PER_SECOND)
     return buffer.getvalue()

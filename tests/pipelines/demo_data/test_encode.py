@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tdn.errors import UserError
-from tdn.pipelines.demo_data import encode
+from tdn.pipelines import video_encoding
 from tdn.pipelines.demo_data.classes import motion_classes
 from tdn.pipelines.demo_data.encode import CODECS, FRAMES_PER_SECOND, encode_video, find_codec
 from tdn.pipelines.demo_data.render import render_clip
@@ -45,7 +45,7 @@ def test_equal_frames_give_equal_bytes(codec):
 def test_unknown_and_missing_encoders_are_user_errors(monkeypatch):
     with pytest.raises(UserError, match="vp9, h264, mjpeg"):
         find_codec("divx")
-    monkeypatch.setattr(encode.av, "codecs_available", {"mjpeg"})
+    monkeypatch.setattr(video_encoding.av, "codecs_available", {"mjpeg"})
     with pytest.raises(UserError, match="libx264"):
         find_codec("h264")
     assert find_codec("mjpeg").encoder == "mjpeg"
