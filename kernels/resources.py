@@ -28,6 +28,7 @@ from torch import Tensor
 from tdn.kernels.backend import INTERPRETING, Launch, recorded, using
 from tdn.kernels.compilation import Usage, compiled, signature
 from tdn.kernels.fusion import fusion
+from tdn.kernels.mixup import mixup
 from tdn.kernels.short_term_stem import short_term_stem
 from tdn.kernels.temporal_conv import temporal_conv
 from tdn.long_term import LongTermTDM, mix_over_time
@@ -185,6 +186,10 @@ def _stem(_: int, side: int, dtype: torch.dtype, layout: torch.memory_format) ->
     yield from short_term_stem(torch.empty(2, SEGMENTS, 5, side, side, 3, dtype=torch.uint8), dtype)
 
 
+def _mixup(_: int, side: int, dtype: torch.dtype, layout: torch.memory_format) -> Results:
+    yield mixup(torch.empty(2, SEGMENTS, 5, side, side, 3, dtype=torch.uint8), 1, 64)
+
+
 def _float_stem(_: int, side: int, dtype: torch.dtype, layout: torch.memory_format) -> Results:
     clips = torch.empty(2, SEGMENTS, 5, 3, side, side, dtype=dtype, requires_grad=True)
     yield from short_term_stem(clips, dtype)
@@ -216,6 +221,7 @@ def _long_term(
 
 OPERATIONS: dict[str, tuple[Callable[..., Results], tuple[tuple[int, int], ...]]] = {
     "stem": (_stem, ((3, 224), (3, 255))),
+    "mixup": (_mixup, ((3, 224),)),
     "float-stem": (_float_stem, ((3, 224),)),
     "fusion": (_fusion, ((64, 56), (256, 56))),
     "temporal-conv": (_temporal_conv, BLOCKS),

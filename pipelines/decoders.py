@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tdn.pipelines.frame_folders import PICTURE_CODECS
 from tdn.pipelines.manifest import Clip, Kind, Manifest
 
-# Without a GPU DALI decodes only these, and reports H.264 as "not supported by the CPU variant".
-_CPU_CODECS = frozenset({"vp8", "vp9", "mjpeg"})
+# Without a GPU DALI decodes only these, and MJPEG, of which it shows damaged frames without a word.
+_CPU_CODECS = frozenset({"vp8", "vp9"})
 # Smallest sides that NVDEC takes, in pixels (NVIDIA's decoder documentation); PyAV reads the rest.
 _NVDEC_SMALLEST = {"h264": 48, "vp8": 48, "vp9": 128, "av1": 128, "hevc": 144}
 # 8 bits, 4:2:0: what NVDEC takes of every codec.
@@ -26,21 +25,26 @@ def all_pictures(manifest: Manifest) -> bool:
 def video_by_dali(clip: Clip, gpu: bool) -> bool:
     """Whether DALI decodes a clip in the graph of videos.
 
-    It ignores rotation, so a turned file goes to PyAV.
+    It ignores rotation, and takes packets for frames, so that what is turned or is not plain goes
+    to PyAV.
     """
-    side = min(clip.width, clip.height)
-    return _video_by_dali(clip.codec, clip.pixel_format, clip.rotation, side, gpu)
+    return clip.plain and _fits_dali(
+        clip.codec, clip.pixel_format, clip.rotation, min(clip.width, clip.height), gpu
+    )
 
 
-def _video_by_dali(codec: str, pixel_format: str, rotation: int, side: int, gpu: bool) -> bool:
+def _fits_dali(codec: str, pixel_format: str, rotation: int, side: int, gpu: bool) -> bool:
     if pixel_format not in _PIXEL_FORMATS or rotation != 0:
         return False
     return side >= _NVDEC_SMALLEST.get(codec, side + 1) if gpu else codec in _CPU_CODECS
 
 
 def pictures_by_dali(codec: str, mode: str) -> bool:
-    """Whether DALI decodes a clip's pictures in the graph of pictures."""
-    return codec in PICTURE_CODECS and mode in _PICTURE_MODES
+    """Whether DALI decodes a clip's pictures in the graph of pictures.
+
+    Only JPEG, whose headers are checked before: at others that are damaged it may crash.
+    """
+    return codec == "jpeg" and mode in _PICTURE_MODES
 
 
 def describe_decoders(manifest: Manifest, gpu: bool) -> str:
@@ -55,7 +59,8 @@ def kind_by_dali(kind: Kind, alone: bool, gpu: bool) -> bool:
     """Whether DALI decodes a kind of clips; ``alone`` where all clips are pictures."""
     if kind.pictures:
         return alone and pictures_by_dali(kind.codec, kind.pixel_format)
-    return _video_by_dali(kind.codec, kind.pixel_format, kind.rotation, kind.side, gpu)
+    fits = _fits_dali(kind.codec, kind.pixel_format, kind.rotation, kind.side, gpu)
+    return kind.plain and fits
 
 
 def _decoder(kind: Kind, alone: bool, gpu: bool) -> str:

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tdn.pipelines.fetching import Fetched, fetch, must_fetch
+from tdn.pipelines.fetching import fetch
+from tdn.pipelines.file_checks import FileChecks, content_changed
 from tdn.pipelines.graph import VideoGraph
 from tdn.pipelines.picture_graph import PictureGraph
 from tdn.pipelines.plans import View
-from tdn.pipelines.pyav_decoding import DecodingError
+from tdn.pipelines.video_reading import DecodingError, cause_of
 
 
 def find_undecodable(
-    views: Sequence[View], graph: VideoGraph | PictureGraph
+    views: Sequence[View], graph: VideoGraph | PictureGraph, checks: FileChecks
 ) -> list[tuple[View, str]]:
-    """Decode views one by one in the same graph; those that fail, with the reason."""
+    """Decode views one by one in the same graph; those that fail, with the reason.
+
+    Where the storage fails in a way that may pass, that is waited for.
+    """
     candidates = [view for view in views if graph.decodes(view.clip)]
-    causes = [(view, _failure(view, graph)) for view in candidates]
+    causes = [(view, _failure(view, graph, checks)) for view in candidates]
     return [(view, cause) for view, cause in causes if cause]
 
 
-def _failure(view: View, graph: VideoGraph | PictureGraph) -> str:
+def _failure(view: View, graph: VideoGraph | PictureGraph, checks: FileChecks) -> str:
     """Why a view cannot be decoded, "" if it can."""
 
     def source(info: Any) -> Any:
@@ -30,11 +34,15 @@ def _failure(view: View, graph: VideoGraph | PictureGraph) -> str:
         return graph.inputs([view], [fetched])
 
     try:
-        fetched = fetch(view, True) if must_fetch(view.clip, True) else Fetched()
+        fetched = fetch(view, True, checks)
+        if not view.clip.is_pictures and content_changed(view.clip):
+            return "its content is not what was indexed"
         pipeline = graph.pipeline(source, views=1, places=view.frames.size, threads=1, prefetch=1)
         pipeline.run()
     except DecodingError as error:
         return str(error)
+    except OSError as error:
+        return f"cannot be read: {cause_of(error)}"
     except RuntimeError as error:
         return dali_reason(error)
     return ""

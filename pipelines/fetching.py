@@ -1,28 +1,31 @@
-"""What Python fetches for a view before DALI can go on: parts of tar shards, decoded pictures.
+"""What Python fetches for a view before DALI can go on: pictures, parts of shards, odd videos.
 
-DALI opens files by itself, and decodes most of what there is; the rest goes through here, in
+DALI opens video files by itself, and decodes most of what there is; the rest goes through here, in
 threads, while earlier batches are in work.
 """
 
 from __future__ import annotations
 
 import io
-import os
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tdn.pipelines.file_checks import FileChecks
 from tdn.pipelines.frame_folders import frame_path
+from tdn.pipelines.jpeg_headers import HeaderError, jpeg_size
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.plans import View
-from tdn.pipelines.pyav_decoding import DecodingError, decode_frames
+from tdn.pipelines.pyav_decoding import decode_frames
 from tdn.pipelines.shard_reading import read_part
+from tdn.pipelines.storage import patiently
+from tdn.pipelines.video_reading import DecodingError, cause_of
 
 
 class Fetched(NamedTuple):
-    """What was fetched of a view: one of the two, or nothing where DALI reads the files."""
+    """What was fetched of a view: one of the two, or nothing where DALI reads the file."""
 
     encoded: list[npt.NDArray[np.uint8]] | None = None
     """Bytes of the video, or of each distinct frame."""
@@ -30,28 +33,35 @@ class Fetched(NamedTuple):
     """(F, H, W, 3): the distinct frames, rising, cut to the crop's window."""
 
 
-def must_fetch(clip: Clip, by_dali: bool) -> bool:
-    """Whether DALI cannot do by itself; ``by_dali``: whether it decodes the clip."""
-    return bool(clip.offsets) or not by_dali
+def fetch(view: View, by_dali: bool, checks: FileChecks) -> Fetched:
+    """Check a view's file, and fetch what DALI needs of it.
 
-
-def fetch(view: View, by_dali: bool) -> Fetched:
-    """Fetch what DALI needs of a view.
+    Args:
+        view: What will be decoded.
+        by_dali: Whether DALI decodes the clip. It opens videos by itself, but not in shards.
+        checks: Of the manifest's files.
 
     Raises:
         DecodingError: The file is gone, damaged, or not what it was when it was indexed.
     """
-    clip = view.clip
     try:
-        if clip.is_pictures:
-            return _fetch_pictures(view, by_dali)
-        if not by_dali:
-            return Fetched(pictures=decode_frames(view, opened(clip)))
-        return Fetched(
-            [np.frombuffer(read_part(clip.path, clip.offsets[0], clip.sizes[0]), np.uint8)]
-        )
+        change = checks.change(view.clip)
+        if change:
+            raise DecodingError(change)
+        if by_dali and not view.clip.offsets and not view.clip.is_pictures:
+            return Fetched()
+        return patiently(lambda: _fetch(view, by_dali))
     except OSError as error:
-        raise DecodingError(str(error.strerror or error).lower()) from None
+        raise DecodingError(f"cannot be read: {cause_of(error)}") from None
+
+
+def _fetch(view: View, by_dali: bool) -> Fetched:
+    clip = view.clip
+    if clip.is_pictures:
+        return _fetch_pictures(view, by_dali)
+    if not by_dali:
+        return Fetched(pictures=decode_frames(view, opened(clip)))
+    return Fetched([np.frombuffer(read_part(clip.path, clip.offsets[0], clip.sizes[0]), np.uint8)])
 
 
 def opened(clip: Clip) -> str | io.BytesIO:
@@ -65,44 +75,37 @@ def picture_bytes(clip: Clip, frame: int) -> bytes:
     """The file of one frame, counted from 0, of a clip whose frames are pictures."""
     if clip.offsets:
         return read_part(clip.path, clip.offsets[frame], clip.sizes[frame])
-    with open(picture_path(clip, frame), "rb") as file:  # noqa: PTH123 - many a batch
+    path = frame_path(clip.path, clip.template, clip.first, frame)
+    with open(path, "rb") as file:  # noqa: PTH123 - many a batch
         return file.read()
 
 
-def picture_path(clip: Clip, frame: int) -> str:
-    """Where one frame, counted from 0, of a folder of frames lies."""
-    return frame_path(clip.path, clip.template, clip.first, frame)
-
-
 def _fetch_pictures(view: View, by_dali: bool) -> Fetched:
-    files = [picture_bytes(view.clip, int(frame)) for frame in np.unique(view.frames)]
-    if by_dali:
-        return Fetched([np.frombuffer(file, np.uint8) for file in files])
-    return Fetched(pictures=np.stack([_decode(view, file) for file in files]))
+    numbers = np.unique(view.frames).tolist()
+    files = [picture_bytes(view.clip, number) for number in numbers]
+    if not by_dali:
+        pictures = [_decode(view, *item) for item in zip(numbers, files, strict=True)]
+        return Fetched(pictures=np.stack(pictures))
+    for number, file in zip(numbers, files, strict=True):
+        try:
+            size = jpeg_size(file)
+        except HeaderError as error:
+            raise DecodingError(f"frame {number} {error}") from None
+        _check_size(view.clip, number, size)
+    return Fetched([np.frombuffer(file, np.uint8) for file in files])
 
 
-def _decode(view: View, file: bytes) -> npt.NDArray[np.uint8]:
+def _check_size(clip: Clip, number: int, size: tuple[int, int]) -> None:
+    if size != (clip.width, clip.height):
+        raise DecodingError(f"frame {number} has another size than the first")
+
+
+def _decode(view: View, number: int, file: bytes) -> npt.NDArray[np.uint8]:
     top, left, height, width = view.crop.window
     try:
         with Image.open(io.BytesIO(file)) as picture:
-            if picture.size != (view.clip.width, view.clip.height):
-                raise DecodingError("one of its pictures has another size than the first")
+            _check_size(view.clip, number, picture.size)
             window = picture.crop((left, top, left + width, top + height))
             return np.asarray(window.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DecodingError(f"one of its pictures cannot be decoded: {error}") from None
-
-
-def change_of(clip: Clip) -> str:
-    """How a file differs from what was indexed, "" if it does not.
-
-    A file that was cut short since must not reach the decoder: for some containers DALI trusts the
-    header's frame count and returns uninitialised pictures.
-    """
-    try:
-        size = os.stat(clip.path).st_size  # noqa: PTH116 - called for every clip
-    except OSError as error:
-        return str(error.strerror).lower()
-    if clip.offsets or clip.is_pictures or size == clip.size:
-        return ""
-    return f"has {size} bytes, but {clip.size} when it was indexed"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DecodingError(f"frame {number} cannot be decoded: {cause_of(error)}") from None

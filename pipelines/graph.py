@@ -17,7 +17,15 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 from tdn.pipelines.augmentation import Size
 from tdn.pipelines.decoders import video_by_dali
 from tdn.pipelines.fetching import Fetched
-from tdn.pipelines.graph_parts import BYTES, FILE, NOTHING, PICTURES, cut_and_resize, external
+from tdn.pipelines.graph_parts import (
+    BYTES,
+    FILE,
+    NOTHING,
+    PICTURES,
+    cut_and_resize,
+    external,
+    read_file,
+)
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.photometric_nodes import NO_EFFECTS, Effects, look_values, photometric
 from tdn.pipelines.plans import View
@@ -99,7 +107,7 @@ def _graph(source: Callable[[Any], Any], target: Size, on_gpu: bool, effects: Ef
         cut = fn.reinterpret(pictures.gpu() if on_gpu else pictures, layout="FHWC")
     else:
         if kind == FILE:  # noqa: SIM108 - DALI knows no conditional expression
-            data = fn.io.file.read(encoded)
+            data = read_file(encoded)
         else:
             data = fn.copy(encoded)
         # "none": a frame past the end is an error instead of a black or uninitialised picture.

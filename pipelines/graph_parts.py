@@ -32,6 +32,15 @@ def external(source: Callable[[Any], Any], inputs: Sequence[tuple[str, Any, int]
     )
 
 
+def read_file(path: Any) -> Any:
+    """A file's bytes.
+
+    Not mapped into memory: where the storage fails, or a file is cut short meanwhile, looking at a
+    mapped page kills the process; a read that fails is an error.
+    """
+    return fn.io.file.read(path, dont_use_mmap=True)
+
+
 def cut_and_resize(frames: Any, region: Any, target: Size, *, layout: str, on_gpu: bool) -> Any:
     """Resize a region of frames; where it runs from right to left, they are mirrored.
 

@@ -64,6 +64,7 @@ def index_list(
     root: str | Path | None = None,
     classes: Sequence[str] = (),
     template: str = "",
+    decode: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> IndexReport:
@@ -76,6 +77,8 @@ def index_list(
         root: Folder that the list's paths are relative to; by default the list's own.
         classes: Class names by label, where the source gives names.
         template: Format of picture names in folders of frames; by default it is found out.
+        decode: Whether to decode every frame, which finds all that cannot be decoded; it takes some
+            ten times as long. Otherwise a frame of every second is decoded.
         workers: Processes; by default one per CPU core of this process.
         progress: Whether to show a progress bar.
 
@@ -87,7 +90,7 @@ def index_list(
     folder = Path(root or listing.root).absolute()
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; correct the root that paths are relative to")
-    requests = _requests(listing, folder, template)
+    requests = _requests(listing, folder, template, decode)
     keys = [clip_key(request) for request in requests]
     journal = Journal(output, template)
     known = read_known(output, template, journal)
@@ -104,12 +107,18 @@ def index_list(
     return IndexReport(Manifest(output), len(new), int((matches >= 0).sum()))
 
 
-def _requests(listing: Listing, folder: Path, template: str) -> list[Request]:
+def _requests(listing: Listing, folder: Path, template: str, decode: bool) -> list[Request]:
     paths = [os.path.join(folder, path) for path in listing.paths]  # noqa: PTH118 - millions
     if not listing.members:
-        return [Request(path, template=template) for path in paths]
+        return [Request(path, template=template, thorough=decode) for path in paths]
     return [
-        Request(path, tuple(member.offsets), tuple(member.sizes), member.pictures)
+        Request(
+            path,
+            tuple(member.offsets),
+            tuple(member.sizes),
+            member.pictures,
+            thorough=decode,
+        )
         for path, member in zip(paths, listing.members, strict=True)
     ]
 

@@ -72,7 +72,10 @@ class KnownClips:
         return {name: column.take(pa.array(rows)) for name, column in self.columns.items()}
 
     def unchanged(self, requests: Sequence[Request], keys: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Where each request is among the known clips, -1 where it is new or has changed."""
+        """Where each request is among the known clips, -1 where it is new or has changed.
+
+        A usable clip counts as new as well if it is now to be decoded and was not.
+        """
         found = pc.index_in(pa.array(keys, pa.large_string()), value_set=self.keys)
         matches = found.fill_null(-1).to_numpy().astype(np.int64)
         rows = np.flatnonzero(matches >= 0)
@@ -88,6 +91,9 @@ class KnownClips:
         in_shard = np.array([bool(requests[row].offsets) for row in rows.tolist()])
         same_size = in_shard | (sizes[which] < 0) | (sizes[which] == known_sizes)
         same = same_size & (times[which] == known_times) & (known_times != 0)
+        if requests[0].thorough:
+            done = pc.or_(self.columns["decoded"], pc.equal(self.columns["frames"], 0))
+            same &= done.to_numpy(zero_copy_only=False)[known]
         matches[rows[~same]] = -1
         return matches
 

@@ -16,6 +16,7 @@ from tdn.devices import resolve_device
 from tdn.errors import UserError
 from tdn.pipelines.decoders import describe_decoders
 from tdn.pipelines.faults import dali_reason, find_undecodable
+from tdn.pipelines.file_checks import FileChecks
 from tdn.pipelines.manifest import Manifest
 from tdn.pipelines.manifest_cache import manifest_of
 from tdn.pipelines.memory import check_memory, memory_need
@@ -54,6 +55,7 @@ class Loader:
         self._start = start
         self._next = start
         self._stream: Stream | None = None
+        self._checks = FileChecks(len(planner.manifest))
         self.lost: set[int] = set()
         """Rows of files that could not be decoded at least once."""
 
@@ -89,6 +91,13 @@ class Loader:
             yield _batch(views, clips)
         if not self.planner.train:
             self.close()
+        if self.lost:
+            _log.warning(
+                "%s: %d of %d videos could not be decoded so far",
+                self.planner.manifest.list_path,
+                len(self.lost),
+                len(self.planner.rows),
+            )
 
     def close(self) -> None:
         """Stop decoding and free the pipeline's memory; batches that are held stay intact."""
@@ -114,13 +123,17 @@ class Loader:
         unexplained = 0
         while True:
             if self._stream is None:
-                self._stream = Stream(self.planner, self._next, self._exclude, self.device)
+                self._stream = Stream(
+                    self.planner, self._next, self._checks, self._exclude, self.device
+                )
             try:
                 return self._stream.next_batch()
             except RuntimeError as error:
                 views = self._stream.in_flight()
                 self.close()
-                culprits = find_undecodable(views, graph_of(self.planner, self.device))
+                culprits = find_undecodable(
+                    views, graph_of(self.planner, self.device), self._checks
+                )
                 unexplained += not culprits
                 if unexplained > 1:
                     raise

@@ -40,6 +40,9 @@ SCHEMA = pa.schema(
         ("sizes", pa.large_list(pa.int64())),
         ("size", pa.int64()),
         ("mtime", pa.int64()),
+        ("plain", pa.bool_()),
+        ("decoded", pa.bool_()),
+        ("checksum", pa.int64()),
         ("problem", pa.large_string()),
     ]
 )
@@ -65,6 +68,12 @@ class Clip(NamedTuple):
     """For a folder of frames: format of their names, given the number."""
     first: int = 0
     """For a folder of frames: number of frame 0."""
+    mtime: int = 0
+    """When the file was changed, nanoseconds since 1970."""
+    plain: bool = False
+    """Whether a video is one that DALI may decode (``video_survey.Video``)."""
+    checksum: int = 0
+    """CRC-32 of a video."""
     member: str = ""
     """For part of a tar shard: its name there."""
     offsets: tuple[int, ...] = ()
@@ -92,6 +101,8 @@ class Kind(NamedTuple):
     side: int
     """The shorter side, pixels."""
     in_shards: bool
+    plain: bool
+    """As a clip's."""
     pictures: bool
     """Whether frames are pictures of their own."""
     clips: int

@@ -34,7 +34,7 @@ def write_manifest(
     Args:
         file: Where to.
         columns: One list or Arrow array per column of ``manifest.SCHEMA``, all equally long;
-            columns of words that are left out are empty, of numbers zero.
+            columns of words that are left out are empty, of numbers zero, of truths false.
         list_path: The list that the rows come from.
         root: Folder that the paths are relative to.
         classes: Names of the labels.
@@ -67,7 +67,8 @@ def _array(columns: Mapping[str, Any], field: pa.Field, rows: int) -> pa.Array:
     if values is None:
         number = pa.types.is_integer(field.type)
         lists = pa.types.is_large_list(field.type)
-        values = [0 if number else [] if lists else ""] * rows
+        truth = pa.types.is_boolean(field.type)
+        values = [0 if number else [] if lists else False if truth else ""] * rows
     return pa.array(values, field.type)
 
 
@@ -113,10 +114,11 @@ def _kinds(batch: pa.RecordBatch) -> list[Kind]:
             "rotation": usable["rotation"],
             "side": pc.min_element_wise(width, height),
             "in_shards": pc.greater(pc.list_value_length(usable["offsets"]), 0),
+            "plain": usable["plain"],
             "pixels": pc.multiply(width, height),
         }
     )
-    keys = ["codec", "pixel_format", "rotation", "side", "in_shards"]
+    keys = ["codec", "pixel_format", "rotation", "side", "in_shards", "plain"]
     counts = table.group_by(keys).aggregate([([], "count_all"), ("pixels", "max")])
     counts = counts.sort_by([("count_all", "descending"), ("codec", "ascending")])
     return [
@@ -126,6 +128,7 @@ def _kinds(batch: pa.RecordBatch) -> list[Kind]:
             row["rotation"],
             row["side"],
             row["in_shards"],
+            row["plain"],
             pictures=row["codec"] in PICTURE_CODECS,
             clips=row["count_all"],
             pixels=row["pixels_max"],

@@ -15,10 +15,9 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from tdn.pipelines.augmentation import Size
 from tdn.pipelines.decoders import pictures_by_dali
-from tdn.pipelines.fetching import Fetched, picture_path
+from tdn.pipelines.fetching import Fetched
 from tdn.pipelines.graph_parts import (
     BYTES,
-    FILE,
     NOTHING,
     PICTURES,
     REPEAT,
@@ -30,8 +29,8 @@ from tdn.pipelines.photometric_nodes import NO_EFFECTS, Effects, look_values, ph
 from tdn.pipelines.plans import View
 
 INPUTS = (
-    ("kind", types.INT32, 0),  # FILE, BYTES, PICTURES or REPEAT
-    ("encoded", types.UINT8, 1),  # FILE: bytes of the file's path; BYTES: the file itself
+    ("kind", types.INT32, 0),  # BYTES, PICTURES or REPEAT
+    ("encoded", types.UINT8, 1),  # BYTES: the file
     ("picture", types.UINT8, 3),  # PICTURES: the frame, decoded and cut, (H, W, 3)
     ("order", types.INT32, 0),  # which sample of the batch to take in this place
     ("window", types.INT32, 1),  # y, x, height, width of the crop, which PICTURES are cut to
@@ -104,12 +103,8 @@ def _graph(source: Callable[[Any], Any], target: Size, on_gpu: bool, effects: Ef
         if kind == PICTURES:
             cut = fn.reinterpret(picture.gpu() if on_gpu else picture, layout="HWC")
         else:
-            if kind == FILE:  # noqa: SIM108 - DALI knows no conditional expression
-                data = fn.io.file.read(encoded)
-            else:
-                data = fn.copy(encoded)
             cut = fn.decoders.image_slice(
-                data,
+                encoded,
                 window[0:2],
                 window[2:4],
                 axes=[0, 1],
@@ -124,7 +119,7 @@ def _graph(source: Callable[[Any], Any], target: Size, on_gpu: bool, effects: Ef
 
 def _samples(view: View, fetched: Fetched, base: int) -> Iterator[tuple[npt.NDArray[Any], ...]]:
     """The graph's inputs for each place of one view, whose first sample is ``base``."""
-    distinct, first, order = np.unique(view.frames, return_index=True, return_inverse=True)
+    _, first, order = np.unique(view.frames, return_index=True, return_inverse=True)
     window = np.array(view.crop.window, np.int32)
     region = np.array(view.crop.region, np.float32)
     look = look_values(view.look)
@@ -133,10 +128,8 @@ def _samples(view: View, fetched: Fetched, base: int) -> Iterator[tuple[npt.NDAr
         if first[number] == place:
             if fetched.pictures is not None:
                 kind, picture = PICTURES, fetched.pictures[number]
-            elif fetched.encoded is not None:
-                kind, encoded = BYTES, fetched.encoded[number]
             else:
-                path = picture_path(view.clip, int(distinct[number]))
-                kind, encoded = FILE, np.frombuffer(path.encode(), np.uint8)
+                assert fetched.encoded is not None
+                kind, encoded = BYTES, fetched.encoded[number]
         taken = np.array(base + first[number], np.int32)
         yield np.array(kind, np.int32), encoded, picture, taken, window, region, *look

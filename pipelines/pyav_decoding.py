@@ -1,4 +1,4 @@
-"""Decoding on the CPU by PyAV, for the codecs that DALI decodes only on a GPU (H.264, HEVC, ...).
+"""Decoding on the CPU by PyAV, of all that DALI does not decode.
 
 The frames enter the same DALI graph as decoded pictures; crop, resize and flip are DALI's.
 """
@@ -8,15 +8,11 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 
 from tdn.pipelines.plans import View
-
-
-class DecodingError(Exception):
-    """A file that could be read when it was indexed gives not the frames it should."""
+from tdn.pipelines.video_reading import DecodingError, decoded_frames, open_video
 
 
 def decode_frames(view: View, file: str | io.BytesIO) -> npt.NDArray[np.uint8]:
@@ -32,28 +28,22 @@ def decode_frames(view: View, file: str | io.BytesIO) -> npt.NDArray[np.uint8]:
         (F, H, W, 3) uint8 RGB: the distinct frames, rising; the size of the crop's window.
 
     Raises:
-        DecodingError: The file is gone, damaged, or has fewer frames or another size.
+        DecodingError: The file is damaged, or has fewer frames or another size.
+        OSError: The storage fails.
     """
     clip, (top, left, height, width) = view.clip, view.crop.window
     wanted = iter(np.unique(view.frames).tolist())
     target = next(wanted)
     pictures: list[npt.NDArray[Any]] = []
-    try:
-        with av.open(file, "r", metadata_errors="ignore") as container:
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise DecodingError("its codec is unknown")
-            stream.codec_context.thread_count = 1  # clips are decoded side by side instead
-            for number, frame in enumerate(container.decode(stream)):
-                if number != target:
-                    continue
-                if (frame.width, frame.height) != (clip.width, clip.height):
-                    raise DecodingError(f"frame {number} has another size than the first")
-                picture = np.rot90(frame.to_ndarray(format="rgb24"), clip.rotation // 90)
-                pictures.append(picture[top : top + height, left : left + width].copy())
-                target = next(wanted, -1)
-                if target < 0:
-                    return np.stack(pictures)
-    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
-        raise DecodingError(str(getattr(error, "strerror", None) or error).lower()) from None
-    raise DecodingError(f"frame {target} cannot be decoded")
+    with open_video(file) as (container, stream):
+        for number, frame in enumerate(decoded_frames(container, stream)):
+            if number != target:
+                continue
+            if (frame.width, frame.height) != (clip.width, clip.height):
+                raise DecodingError(f"frame {number} has another size than the first")
+            picture = np.rot90(frame.to_ndarray(format="rgb24"), clip.rotation // 90)
+            pictures.append(picture[top : top + height, left : left + width].copy())
+            target = next(wanted, -1)
+            if target < 0:
+                return np.stack(pictures)
+    raise DecodingError(f"frame {target} is missing")

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     TEST_CLIP = 3
     COLOR = 4
     ERASING = 5
+    MIXING = 6
 
 
 def generator(seed: int, epoch: int, position: int, purpose: Purpose) -> np.random.Generator:

@@ -1,7 +1,8 @@
 """A running DALI pipeline and what it was asked for: batches of decoded views, in order.
 
-Plans are made ahead. What Python has to fetch of a view starts in a thread when its batch is
-planned, so that it is there when DALI asks; the rest is read and decoded inside DALI.
+Plans are made ahead. Files are checked, and what Python has to fetch of them is fetched, in threads
+from when a batch is planned, so that it is there when DALI asks; the rest is read and decoded
+inside DALI.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import numpy.typing as npt
 import torch
 
 from tdn.pipelines.decoders import all_pictures
-from tdn.pipelines.fetching import Fetched, change_of, fetch, must_fetch
+from tdn.pipelines.fetching import Fetched, fetch
+from tdn.pipelines.file_checks import FileChecks
 from tdn.pipelines.graph import VideoGraph
 from tdn.pipelines.memory import AHEAD
 from tdn.pipelines.photometric_nodes import NO_EFFECTS, Effects
 from tdn.pipelines.picture_graph import PictureGraph
 from tdn.pipelines.plans import Planner, View
-from tdn.pipelines.pyav_decoding import DecodingError
 from tdn.pipelines.sampling import FRAMES_PER_SEGMENT
+from tdn.pipelines.video_reading import DecodingError
 
 Exclude = Callable[[View, str], None]
 """Told of a view whose file cannot be decoded, and why; may raise UserError to end the run."""
@@ -38,10 +40,8 @@ class Position(NamedTuple):
 class _Planned(NamedTuple):
     position: Position
     views: list[View]
-    fetched: dict[int, Future[Fetched]]
-    """By index in the batch: what is being fetched for DALI."""
-    changed: list[tuple[View, str]]
-    """Views whose file is not the one that was indexed, and how."""
+    fetched: list[Future[Fetched]]
+    """Of each view, what is being checked and fetched for DALI."""
 
 
 class Stream:
@@ -51,9 +51,15 @@ class Stream:
     """
 
     def __init__(
-        self, planner: Planner, start: Position, exclude: Exclude, device: torch.device
+        self,
+        planner: Planner,
+        start: Position,
+        checks: FileChecks,
+        exclude: Exclude,
+        device: torch.device,
     ) -> None:
         self._planner = planner
+        self._checks = checks
         self._exclude = exclude
         self._device = device
         self._gpu = device.type == "cuda"
@@ -126,9 +132,7 @@ class Stream:
             self._failure = error
             raise StopIteration from None
         self._in_dali.append(planned)
-        futures = [planned.fetched.get(index) for index in range(len(planned.views))]
-        fetched = [Fetched() if future is None else future.result() for future in futures]
-        return self._graph.inputs(planned.views, fetched)
+        return self._graph.inputs(planned.views, [future.result() for future in planned.fetched])
 
     def _next_planned(self) -> _Planned:
         """The next batch that is not empty, with all that was fetched; more batches are begun."""
@@ -146,24 +150,21 @@ class Stream:
 
     def _plan(self, position: Position) -> _Planned:
         views = self._planner.batch(*position)
-        by_dali = [self._graph.decodes(view.clip) for view in views]
-        fetched = {
-            index: self._pool.submit(fetch, view, by_dali[index])
-            for index, view in enumerate(views)
-            if must_fetch(view.clip, by_dali[index])
-        }
-        changed = [(view, cause) for view in views if (cause := change_of(view.clip))]
-        return _Planned(position, views, fetched, changed)
+        fetched = [
+            self._pool.submit(fetch, view, self._graph.decodes(view.clip), self._checks)
+            for view in views
+        ]
+        return _Planned(position, views, fetched)
 
     def _complete(self, planned: _Planned) -> _Planned:
         """Waits for what is fetched; plans the batch again without files that failed."""
         while True:
-            bad = list(planned.changed)
-            for index, future in planned.fetched.items():
+            bad = []
+            for view, future in zip(planned.views, planned.fetched, strict=True):
                 try:
                     future.result()
                 except DecodingError as error:
-                    bad.append((planned.views[index], str(error)))
+                    bad.append((view, str(error)))
             if not bad:
                 return planned
             for view, cause in bad:

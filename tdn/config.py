@@ -169,6 +169,12 @@ class TrainingConfig:
     """auto (the run folder's last checkpoint, if any), a checkpoint's path, or none."""
     label_smoothing: float = 0.0
     """Probability mass spread over all classes, 0 to 1."""
+    mixup: float = 0.0
+    """Blend every clip with another of its batch: alpha of mixup's Beta distribution, usually 0.2
+    to 1; 0 is off, as published."""
+    cutmix: float = 0.0
+    """Put a box of another clip into every clip: alpha of cutmix's Beta distribution, usually 1; 0
+    is off, as published. With mixup, each takes half of the steps."""
     validate_every: int = 1
     """Epochs between validations; the last epoch is always validated."""
     log_every: int = 20

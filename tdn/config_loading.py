@@ -305,6 +305,8 @@ _RULES = (
     Rule("schedule.warmup_epochs", lambda v: 0 <= v < math.inf, "a number from 0"),
     Rule("training.epochs", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.label_smoothing", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    Rule("training.mixup", lambda v: 0 <= v < math.inf, "a number from 0 (off), such as 0.8"),
+    Rule("training.cutmix", lambda v: 0 <= v < math.inf, "a number from 0 (off), such as 1"),
     Rule("training.validate_every", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.log_every", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.cpu_threads", lambda v: v >= 0, "a whole number from 0 (0: torch's choice)"),
@@ -318,6 +320,12 @@ def check_config(config: Config) -> None:
         UserError: Names the key, the value and what fits.
     """
     check_rules(_RULES, config)
+    for key in ("mixup", "cutmix"):
+        if getattr(config.training, key) and config.data.batch_size < 2:
+            raise UserError(
+                f"training.{key}: mixes the clips of a batch, but data.batch_size is "
+                f"{config.data.batch_size}; give at least 2"
+            )
     classes = config.model.num_classes
     for label, mirrored in config.data.flip_labels.items():
         if not (0 <= label < classes and 0 <= mirrored < classes):

@@ -4,7 +4,9 @@ Training does this by itself and caches the result; run it by hand to see before
 unusable, or to make a manifest that many machines share: a manifest can be given wherever a list
 can, as data.train_list or data.validation_list.
 
-A second run reads only files that are new or whose size or time of change differ.
+A second run reads only files that are new or whose size or time of change differ. By default their
+packets are counted and some frames are decoded; with --decode all are, so that a file with damage
+in it is left out by name before training rather than during it.
 
   tdn index train.txt -o train.arrow
 """
@@ -36,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that the list's paths are relative to (the list's own)",
     )
     parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="decode every frame of every video, to find all damage now; takes about ten times "
+        "as long (first frame and one every second)",
+    )
+    parser.add_argument(
         "--workers", metavar="N", type=int, help="files read at once (one per CPU core)"
     )
 
@@ -47,7 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.workers is not None and arguments.workers < 1:
         raise UserError(f"--workers: {arguments.workers} does not fit; give a whole number from 1")
     report = index_list(
-        arguments.list, arguments.output, root=arguments.root, workers=arguments.workers
+        arguments.list,
+        arguments.output,
+        root=arguments.root,
+        decode=arguments.decode,
+        workers=arguments.workers,
     )
     print(report)
     if not len(report.manifest.usable):

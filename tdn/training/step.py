@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tdn.config import Config
 from tdn.training.distributed import Processes
+from tdn.training.mixing import draw_mix
 from tdn.training.precision import Precision
 from tdn.training.schedules import Schedule
 
@@ -32,7 +33,7 @@ class StepResult(NamedTuple):
     logits: Tensor
     """(B, classes)."""
     labels: Tensor
-    """(B,), int64."""
+    """(B,), int64: those that the predictions are to be compared with."""
     gradient_norm: Tensor
     """(), float32: L2 norm of all gradients before clipping."""
 
@@ -45,7 +46,8 @@ class TrainingStep:
         optimizer: Over its parameters.
         precision: What the network computes in.
         schedule: The learning rate by step.
-        config: The rest: ``seed``, ``optimizer.clip_norm``, ``training.label_smoothing``.
+        config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` label smoothing,
+            mixup and cutmix.
         processes: Gradients are averaged over them.
     """
 
@@ -64,7 +66,7 @@ class TrainingStep:
         self._network = _replicated(model, processes)
         self._precision = precision
         self._schedule = schedule
-        self._smoothing = config.training.label_smoothing
+        self._training = config.training
         self._largest_norm = config.optimizer.clip_norm or math.inf
         self._seed = config.seed
         self._processes = processes
@@ -80,10 +82,16 @@ class TrainingStep:
         seed_step(self._seed, step, self._processes.rank)
         clips = batch.clips.to(self._processes.device, non_blocking=True)
         labels = batch.labels.to(self._processes.device, non_blocking=True)
+        mix = draw_mix(self._training, self._seed, step, self._processes.rank, clips.shape)
+        smoothing = self._training.label_smoothing
 
         with self._precision.autocast():
-            logits = self._network(clips)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)
+            logits = self._network(clips if mix is None else mix.clips(clips))
+        if mix is None:
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        else:
+            loss = mix.loss(logits.float(), labels, smoothing)
+            labels = mix.dominant(labels)
 
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)

@@ -14,8 +14,10 @@ from tdn.config import Config
 from tdn.errors import UserError
 from tdn.pipelines.loader import Loader, create_loader
 from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.photometric import Box
 from tdn.pipelines.plans import View, upright_size
 from tdn.pipelines.sources.listing import read_class_names
+from tdn.training.mixing import Mix, draw_mix
 from tdn.visualization.batch_sheet import Row, batch_sheet
 
 
@@ -53,10 +55,19 @@ def draw_batch(
         batch = next(iter(loader), None)
         if batch is None:
             raise UserError(f"{manifest.list_path}: no clip of step {step} can be decoded")
-        views = _views(loader, epoch, step)[:clips]
-        pictures = batch.clips[:clips].cpu().numpy()
-        rows = [_row(*pair, names) for pair in zip(views, pictures, strict=True)]
-    return batch_sheet(rows, side)
+        views, pictures = _views(loader, epoch, step), batch.clips
+        mix = None
+        if split == "train":
+            of_run = epoch * loader.planner.steps + step
+            mix = draw_mix(config.training, config.seed, of_run, 0, pictures.shape)
+    if mix is not None:
+        pictures = mix.clips(pictures)
+    pairs = zip(views, pictures.cpu().numpy(), strict=True)
+    rows = [_row(view, frames, names) for view, frames in pairs]
+    if mix is not None:
+        partners = rows[mix.shift :] + rows[: mix.shift]
+        rows = [_mixed(row, mix, partner) for row, partner in zip(rows, partners, strict=True)]
+    return batch_sheet(rows[:clips], side)
 
 
 def _views(loader: Loader, epoch: int, step: int) -> list[View]:
@@ -85,6 +96,16 @@ def _row(view: View, frames: npt.NDArray[np.uint8], names: Sequence[str]) -> Row
     )
 
 
+def _mixed(row: Row, mix: Mix, partner: Row) -> Row:
+    """The row of a clip that has part of another one."""
+    share, rest = (f"{100 * part:.0f} %" for part in (mix.share, 1 - mix.share))
+    what = "blended with" if mix.box is None else f"with the {_placed(mix.box)} of"
+    return row._replace(
+        label=f"{share} {row.label} + {rest} {partner.label}",
+        cut=f"{row.cut}; {what} {partner.file}",
+    )
+
+
 def _in_words(view: View, box: tuple[float, float, float, float], target: Sequence[int]) -> str:
     """What was done to the video's frames."""
     y0, x0, y1, x1 = box
@@ -98,8 +119,12 @@ def _in_words(view: View, box: tuple[float, float, float, float], target: Sequen
         words += view.look.color.operations
     erased = view.look.erased
     if erased:
-        words.append(f"erased {_size(erased.height, erased.width)} at y {erased.y}, x {erased.x}")
+        words.append(f"erased {_placed(erased)}")
     return "; ".join(words)
+
+
+def _placed(box: Box) -> str:
+    return f"{_size(box.height, box.width)} at y {box.y}, x {box.x}"
 
 
 def _size(height: float, width: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -67,7 +68,11 @@ def _row(row: Row, side: int) -> Image.Image:
     top, left = _MARGIN + 2 * (_TEXT + 6), _MARGIN + _map_width(row, height) + 2 * _GAP
     lines = -(-segments * across // _WIDEST)
     in_line = -(-segments // lines)
-    size = (left + in_line * across + _MARGIN, top + lines * down + _MARGIN)
+    width_of_text = math.ceil(font(_TEXT).getlength(row.cut))
+    size = (
+        max(left + in_line * across, _MARGIN + width_of_text) + _MARGIN,
+        top + lines * down + _MARGIN,
+    )
     tile = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(tile)
     room = tile.width - 2 * _MARGIN - font(_TEXT).getlength(row.label) - _GAP

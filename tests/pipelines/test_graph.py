@@ -93,11 +93,12 @@ def test_the_gpu_graph_is_sound():
 
 
 def test_who_decodes_what():
-    clip = Clip(0, "a", 0, 9, 64, 64, 0, "h264", "yuv420p", 1)
+    clip = Clip(0, "a", 0, 9, 64, 64, 0, "h264", "yuv420p", 1, plain=True)
     assert not video_by_dali(clip, gpu=False)
     assert video_by_dali(clip, gpu=True)
     assert not video_by_dali(clip._replace(codec="vp9"), gpu=True)  # NVDEC: from 128 pixels
     assert video_by_dali(clip._replace(codec="vp9", width=176, height=128), gpu=True)
     assert video_by_dali(clip._replace(codec="vp9"), gpu=False)
     assert not video_by_dali(clip._replace(rotation=90), gpu=True)
+    assert not video_by_dali(clip._replace(plain=False), gpu=True)
     assert not video_by_dali(clip._replace(codec="vp9", pixel_format="yuv444p"), gpu=False)

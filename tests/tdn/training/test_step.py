@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tdn.training.distributed import Processes
+from tdn.training.mixing import draw_mix
 from tdn.training.optimizers import create_optimizer
 from tdn.training.precision import choose_precision
 from tdn.training.schedules import create_schedule
@@ -97,6 +100,34 @@ def test_label_smoothing_is_in_the_loss():
     batch = make_batch(np.arange(8))
     expected = F.cross_entropy(model(batch.clips), batch.labels, label_smoothing=0.3).item()
     assert make_step(model, training__label_smoothing=0.3)(batch, 0).loss.item() == expected
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.8}, {"cutmix": 1.0}])
+def test_mixed_clips_and_labels_are_what_is_trained_on(settings):
+    """The network sees the mixed clips; the loss has both labels, the accuracy the larger one."""
+    torch.manual_seed(0)
+    model = TinyNetwork("tiny", 6, 0.0, 16)
+    batch = make_batch(np.arange(8))
+    before = batch.clips.clone()
+    taken = set()
+    for number in range(8):
+        # After a step the model is another one, so each is taken by a copy of the first.
+        copied = copy.deepcopy(model)
+        config = tiny_config("unused", **{f"training__{k}": v for k, v in settings.items()})
+        config.training.label_smoothing = 0.1
+        mix = draw_mix(config.training, config.seed, number, 0, batch.clips.shape)
+        logits = model(mix.clips(batch.clips))
+        step = make_step(copied, training__label_smoothing=0.1, **{
+            f"training__{key}": value for key, value in settings.items()
+        })  # fmt: skip
+        result = step(batch, number)
+        torch.testing.assert_close(result.logits, logits)
+        torch.testing.assert_close(result.loss, mix.loss(logits, batch.labels, 0.1).detach())
+        dominant = batch.labels if mix.share >= 0.5 else batch.labels.roll(-mix.shift)
+        assert torch.equal(result.labels, dominant)
+        taken.add(mix.share >= 0.5)
+    assert taken == {True, False}
+    assert torch.equal(batch.clips, before)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -182,6 +182,25 @@ def test_stopped_while_validating_the_validation_is_done_on_resuming(tmp_path, t
         ]
 
 
+def test_mixing_goes_on_where_it_stopped(tmp_path, tiny):
+    settings = {"training__mixup": 0.8, "training__cutmix": 1.0, "training__log_every": 1}
+    whole = run(tmp_path / "whole", **settings)
+    tiny.hooks["train"] = ask_to_stop((1, 1))
+    run(tmp_path / "parts", **settings)
+    tiny.hooks.clear()
+    assert_same(whole.last, run(tmp_path / "parts", **settings).last)
+    losses, resumed, plain = (
+        [line["loss"] for line in events(folder, "train")]
+        for folder in (
+            tmp_path / "whole",
+            tmp_path / "parts",
+            run(tmp_path / "plain", training__log_every=1).output,
+        )
+    )
+    assert losses == resumed
+    assert losses != plain
+
+
 def test_momentum_of_sgd_is_resumed(tmp_path, tiny):
     whole = run(tmp_path / "whole")
     tiny.hooks["train"] = ask_to_stop((1, 1), signal.SIGTERM)

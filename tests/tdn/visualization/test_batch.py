@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tdn.errors import UserError
 from tdn.pipelines.loader import create_loader
 from tdn.pipelines.photometric import FILL
+from tdn.training.mixing import draw_mix
 from tdn.visualization import batch as module
 from tdn.visualization.batch import draw_batch
 from tests.tdn.visualization.pictures import places
@@ -145,6 +149,31 @@ def test_colours_and_erasing_are_told(config, drawn):
     drawn.clear()
     draw_batch(config, "train")
     assert all("erased" not in row.cut for row in drawn)
+
+
+@pytest.mark.parametrize("alphas", [{"mixup": 1.0}, {"cutmix": 1.0}])
+def test_a_mixed_batch_is_drawn_as_it_is_trained_on(config, drawn, alphas):
+    """With the labels of both clips, mirrored where these are."""
+    for key, alpha in alphas.items():
+        setattr(config.training, key, alpha)
+    config.data.batch_size = 4
+    sheet = np.asarray(draw_batch(config, "train", epoch=2))
+    loader = create_loader(config, "train", epoch=2)
+    batch = next(iter(loader))
+    mix = draw_mix(config.training, config.seed, 2 * len(loader), 0, batch.clips.shape)
+    partners = mix.partners(batch.labels).tolist()
+    for row, clip, *labels in zip(
+        drawn, mix.clips(batch.clips).numpy(), batch.labels, partners, strict=True
+    ):
+        assert all(places(sheet, frame) for segment in clip for frame in segment)
+        words = re.sub(r" \(mirrored label \d\)", "", row.label)
+        share = 100 * mix.share
+        assert words == f"{share:.0f} % label {labels[0]} + {100 - share:.0f} % label {labels[1]}"
+    files = [row.file for row in drawn]
+    for row, partner in zip(drawn, files[mix.shift :] + files[: mix.shift], strict=True):
+        assert row.cut.endswith(partner)
+    assert torch.equal(batch.labels, torch.tensor([v.label for v in loader.planner.batch(2, 0)]))
+    assert any(view.label != view.clip.label for view in loader.planner.batch(2, 0))
 
 
 def test_a_mirrored_label_says_what_it_was(config, drawn):

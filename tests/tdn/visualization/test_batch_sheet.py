@@ -90,6 +90,11 @@ def test_texts_are_where_they_change_the_picture():
     assert (np.asarray(batch_sheet([numbers], 112)) != plain)[50:].any()
 
 
+def test_long_words_make_the_picture_wider():
+    words = "mirrored; " * 40
+    assert batch_sheet([row(cut=words)], 112).width > font(12).getlength(words)
+
+
 def test_a_long_text_loses_its_beginning():
     text = "/a/long/path/to/a/video.webm"
     assert shortened(text, 1000, 12) == text
