@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdn.config import DataConfig, EvaluationConfig
+from tdn.flip_labels import flip_map
 from tdn.pipelines.augmentation import Crop, Size, as_size, mirrored, training_crop
 from tdn.pipelines.manifest import Clip, Manifest
 from tdn.pipelines.order import epoch_order, shard_order
@@ -81,6 +82,7 @@ class Planner:
     def __post_init__(self) -> None:
         self.rows = self._rows()
         """(videos,) the rows that take part, rising."""
+        self._flips = flip_map(self.data.flip_labels)
         self._views = Protocol(self.data, self.evaluation, self.segments, self.seed)
 
     @property
@@ -168,7 +170,7 @@ class Planner:
         crop = training_crop(upright_size(clip), self.target, data.scales, rng)
         label = clip.label
         if data.flip and rng.integers(2):
-            label, crop = data.flip_labels.get(label, label), mirrored(crop)
+            label, crop = self._flips.get(label, label), mirrored(crop)
         look = draw_look(data, self.target, self.seed, place.epoch, place.position)
         return View(clip, label, frames, crop, place, look=look)
 

@@ -89,8 +89,11 @@ class DataConfig:
     """Training: crop sizes as fractions of the largest crop that fits."""
     flip: bool = True
     """Training: mirror half of the clips left to right."""
-    flip_labels: dict[int, int] = field(default_factory=dict)
-    """Label that a class becomes when its clip is mirrored, for example {86: 87, 87: 86}."""
+    flip_labels: Union[Literal["something-something"], dict[int, int]] = field(  # noqa: UP007
+        default_factory=dict
+    )
+    """Label that a class becomes when its clip is mirrored, for example {86: 87, 87: 86}, or the
+    name of a data set whose map is built in."""
     color_ops: int = 0
     """Training: random colour operations per clip, all its frames alike: of brightness, contrast,
     saturation, hue, grayscale, solarize, posterize. 0 as published."""

@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from tdn.config import Config
 from tdn.errors import UserError
+from tdn.flip_labels import FLIP_MAPS, flip_map
 from tdn.model_rules import MODEL_RULES
 from tdn.rules import Rule, check_rules
 
@@ -238,7 +239,6 @@ def _need(key: str, wanted: str | None) -> str:
     if wanted.startswith("typing.Literal"):
         return "one of " + wanted[len("typing.Literal") :].strip("[]").replace("'", "")
     kinds = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
-    kinds |= {"<class 'dict'>": "a map such as '{86: 87, 87: 86}'"}
     kinds |= {"<class 'bool'>": "true or false", "<class 'str'>": "text (quote a number)"}
     return kinds.get(wanted, wanted)
 
@@ -280,6 +280,11 @@ _RULES = (
     Rule("data.color_ops", lambda v: 0 <= v <= 7, "a whole number from 0 (off) to 7"),
     Rule("data.color_magnitude", lambda v: 0 <= v <= 1, "a number from 0 to 1"),
     Rule("data.erasing", lambda v: 0 <= v <= 1, "a probability from 0 (off) to 1"),
+    Rule(
+        "data.flip_labels",
+        lambda v: isinstance(v, dict) or v in FLIP_MAPS,
+        "a map such as {86: 87, 87: 86}, or " + ", ".join(FLIP_MAPS),
+    ),
     Rule("data.num_threads", lambda v: v >= 1, "a whole number from 1"),
     Rule("data.prefetch", lambda v: v >= 1, "a whole number from 1"),
     Rule("data.memory_limit", lambda v: 0 <= v < math.inf, "a number of GB from 0 (0: a warning)"),
@@ -327,11 +332,11 @@ def check_config(config: Config) -> None:
                 f"{config.data.batch_size}; give at least 2"
             )
     classes = config.model.num_classes
-    for label, mirrored in config.data.flip_labels.items():
+    for label, mirrored in flip_map(config.data.flip_labels).items():
         if not (0 <= label < classes and 0 <= mirrored < classes):
             raise UserError(
-                f"data.flip_labels: {label}: {mirrored} is outside the labels 0 to {classes - 1}; "
-                "correct the map or model.num_classes"
+                f"data.flip_labels: {config.data.flip_labels} has {label}: {mirrored}, outside the "
+                f"labels 0 to {classes - 1}; correct the map or model.num_classes"
             )
     if config.evaluation.crops == 10 and config.data.flip_labels:
         raise UserError(

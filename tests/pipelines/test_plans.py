@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.config import DataConfig
+from tdn.flip_labels import FLIP_MAPS
 from tdn.pipelines.manifest import Manifest
 from tdn.pipelines.manifest_writing import write_manifest
 from tdn.pipelines.plans import Planner
@@ -138,6 +139,17 @@ def test_half_of_the_clips_are_mirrored_and_change_their_label(manifest):
                 flips.append(mirrored)
     assert abs(np.mean(flips) - 0.5) < 4 * 0.5 / np.sqrt(len(flips))
     assert changes > 100
+
+
+def test_a_map_that_goes_by_a_name_is_the_map(manifest, monkeypatch):
+    monkeypatch.setitem(FLIP_MAPS, "something-something", {0: 1, 1: 0})
+    named, explicit, without = (
+        planner(manifest, flip_labels=given) for given in ("something-something", {0: 1, 1: 0}, {})
+    )
+    batches = [
+        [plain(p.batch(0, step)) for step in range(p.steps)] for p in (named, explicit, without)
+    ]
+    assert batches[0] == batches[1] != batches[2]
 
 
 def test_rotated_videos_are_cropped_upright(manifest):

@@ -57,6 +57,17 @@ def test_a_dumped_configuration_is_read_back_equal(tmp_path):
     assert resolve_config(config) is config
 
 
+def test_a_map_of_mirrored_labels_goes_by_a_name(tmp_path):
+    words = ["--model.num_classes", "174", "--data.flip_labels", "something-something"]
+    config = load_config(None, words)
+    assert config.data.flip_labels == "something-something"
+    assert load_config(write(tmp_path, dump_config(config))) == config
+    assert load_config(write(tmp_path, dump_config(config)), ["--data.flip_labels", "{}"]) != config
+    config.data.flip_labels = "kinetics"
+    with pytest.raises(UserError, match="something-something"):
+        check_config(config)
+
+
 def test_paths_are_made_absolute_and_nothing_else_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load_config(None, [*CLASSES, "--output", "runs/a", "--data.train_list", "list.txt"])
@@ -105,6 +116,11 @@ def test_plain_values_only(tmp_path):
         ("data:\n  crop_size: big\n", ["data.crop_size", "big"]),
         ("data:\n  flip: maybe\n", ["data.flip", "maybe"]),
         ("data:\n  flip_labels: {0: 12}\n", ["data.flip_labels", "12"]),
+        ("data:\n  flip_labels: {-1: 2}\n", ["data.flip_labels", "-1"]),
+        ("data:\n  flip_labels: something-something\n", ["data.flip_labels", "86", "num_classes"]),
+        ("data:\n  flip_labels: something\n", ["data.flip_labels", "something-something"]),
+        ("data:\n  flip_labels: [1, 2]\n", ["data.flip_labels", "{86: 87, 87: 86}"]),
+        ("data:\n  flip_labels: {left: right}\n", ["data.flip_labels", "{86: 87, 87: 86}"]),
         ("schedule:\n  milestones: [30, x]\n", ["schedule.milestones", "x"]),
         ("schedule:\n  milestones: [30, 20]\n", ["schedule.milestones"]),
         ("model:\n  num_segments: true\n", ["model.num_segments"]),
