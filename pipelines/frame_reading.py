@@ -6,8 +6,6 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 
-import av
-import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Interpolation
@@ -17,7 +15,8 @@ from tdn.pipelines.augmentation import Size
 from tdn.pipelines.fetching import opened, picture_bytes
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.plans import upright_size
-from tdn.pipelines.pyav_decoding import DecodingError
+from tdn.pipelines.storage import patiently
+from tdn.pipelines.video_reading import DecodingError, cause_of, decoded_frames, open_video
 
 _USUAL_RATE = Fraction(25)
 """Frames per second of what has no clock, or a senseless one."""
@@ -40,14 +39,13 @@ def iter_frames(clip: Clip, size: Size | None = None) -> Iterator[npt.NDArray[np
         DecodingError: The file is gone, damaged, or has another number of frames than when it was
             indexed.
     """
-    size = size or upright_size(clip)
-    number = 0
+    size, number = size or upright_size(clip), 0
     try:
         for frame in _pictures(clip, size) if clip.is_pictures else _video(clip, size):
             yield frame
             number += 1
-    except (av.error.FFmpegError, OSError, IndexError, ValueError, SyntaxError) as error:
-        raise DecodingError(f"frame {number} cannot be decoded: {_words(error)}") from None
+    except OSError as error:
+        raise DecodingError(f"cannot be read: {cause_of(error)}") from None
     if number != clip.frames:
         raise DecodingError(f"has {number} frames, but {clip.frames} when it was indexed")
 
@@ -61,10 +59,10 @@ def frame_rate(clip: Clip) -> Fraction:
     if clip.is_pictures:
         return _USUAL_RATE
     try:
-        with av.open(opened(clip), "r", metadata_errors="ignore") as container:
-            rate = container.streams.video[0].average_rate
-    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise DecodingError(_words(error)) from None
+        with open_video(patiently(lambda: opened(clip)), as_declared=True) as (_, stream):
+            rate = stream.average_rate
+    except OSError as error:
+        raise DecodingError(f"cannot be read: {cause_of(error)}") from None
     # Rates such as 90000 stand in for an unknown one.
     return rate.limit_denominator(1001) if rate and 1 <= rate <= 240 else _USUAL_RATE
 
@@ -72,39 +70,26 @@ def frame_rate(clip: Clip) -> Fraction:
 def _video(clip: Clip, size: Size) -> Iterator[npt.NDArray[np.uint8]]:
     turns = clip.rotation // 90
     height, width = size[::-1] if turns % 2 else size  # before they are turned upright
-    for frame in _decoded(clip):
-        resized = frame.reformat(
-            width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
-        )
-        yield np.rot90(resized.to_ndarray(), turns)
-
-
-def _decoded(clip: Clip) -> Iterator[av.VideoFrame]:
-    """The frames of the packets that were counted when the clip was indexed."""
-    av.logging.set_level(None)
-    with av.open(opened(clip), "r", metadata_errors="ignore") as container:
-        stream = container.streams.video[0]
-        codec = stream.codec_context
-        if codec is None:
-            raise DecodingError("its codec is unknown")
-        codec.thread_count = 1  # clips are decoded side by side instead
-        for packet in container.demux(stream):
-            if packet.is_corrupt:
-                break  # the rest of a truncated file
-            if packet.size:  # an empty one would end the decoder's work
-                yield from packet.decode()
-        yield from codec.decode(None)
+    with open_video(patiently(lambda: opened(clip))) as (container, stream):
+        for frame in decoded_frames(container, stream):
+            resized = frame.reformat(
+                width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
+            )
+            yield np.rot90(resized.to_ndarray(), turns)
 
 
 def _pictures(clip: Clip, size: Size) -> Iterator[npt.NDArray[np.uint8]]:
-    height, width = size
     for number in range(clip.frames):
-        with Image.open(io.BytesIO(picture_bytes(clip, number))) as picture:
-            frame = picture.convert("RGB")
-        if frame.size != (width, height):
-            frame = frame.resize((width, height), Image.Resampling.BICUBIC)
-        yield np.asarray(frame)
+        file = patiently(lambda number=number: picture_bytes(clip, number))  # type: ignore[misc]
+        try:
+            yield _picture(file, size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DecodingError(f"frame {number} cannot be decoded: {cause_of(error)}") from None
 
 
-def _words(error: BaseException) -> str:
-    return " ".join(str(getattr(error, "strerror", None) or error).split()).lower()
+def _picture(file: bytes, size: Size) -> npt.NDArray[np.uint8]:
+    with Image.open(io.BytesIO(file)) as picture:
+        frame = picture.convert("RGB")
+    if frame.size != size[::-1]:
+        frame = frame.resize(size[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(frame)

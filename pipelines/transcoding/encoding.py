@@ -47,7 +47,8 @@ def _h264(gop: int) -> Codec:
 
 
 def _mjpeg(_gop: int) -> Codec:
-    return Codec("mjpeg", "avi", ".avi", "yuvj420p", {"qmin": "3", "qmax": "3"})
+    # Not AVI, in which DALI is not let near damaged data.
+    return Codec("mjpeg", "matroska", ".mkv", "yuvj420p", {"qmin": "3", "qmax": "3"})
 
 
 _CODECS = {"vp9": _vp9, "h264": _h264, "mjpeg": _mjpeg}

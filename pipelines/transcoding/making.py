@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tdn.pipelines.augmentation import Size
-from tdn.pipelines.fetching import picture_path
+from tdn.pipelines.frame_folders import frame_path
 from tdn.pipelines.frame_reading import frame_rate, iter_frames
 from tdn.pipelines.manifest import Clip
-from tdn.pipelines.pyav_decoding import DecodingError
 from tdn.pipelines.subprocess_workers import still_working
 from tdn.pipelines.transcoding.writers import frame_folder, tar_part, video_file
+from tdn.pipelines.video_reading import DecodingError
 
 
 class Job(NamedTuple):
@@ -102,7 +102,8 @@ def _source_bytes(clip: Clip) -> int:
         return sum(clip.sizes)
     if not clip.is_pictures:
         return clip.size
-    return sum(Path(picture_path(clip, frame)).stat().st_size for frame in range(clip.frames))
+    frames = (frame_path(clip.path, clip.template, clip.first, n) for n in range(clip.frames))
+    return sum(Path(frame).stat().st_size for frame in frames)
 
 
 def _alive(

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from tdn.pipelines.probe import probe_video
-from tdn.pipelines.pyav_decoding import DecodingError
 from tdn.pipelines.transcoding.encoding import JPEG_QUALITY, copy_codec
 from tdn.pipelines.video_encoding import encode_video
+from tdn.pipelines.video_reading import DecodingError
 
 Frames = Iterable[npt.NDArray[np.uint8]]
 """(H, W, 3) uint8 RGB, all of one size, with even H and W."""

@@ -23,7 +23,7 @@ ROWS = (
     ("one.mp4", 5),
     ("turned.mp4", 1),
     ("a/clip.webm", 4),
-    ("damaged.webm", 0),
+    ("damaged.mp4", 0),
     ("late.mp4", 2),
     ("frames", 0),
 )
@@ -45,7 +45,7 @@ def prepared(tmp_path_factory) -> Path:
     write_video(folder / "odd.webm", 12, size=(75, 101))
     write_video(folder / "one.mp4", 1, codec="h264")
     rotate_mp4(write_video(folder / "turned.mp4", 5, codec="h264"), 90)
-    damage_packet(write_video(folder / "damaged.webm", 12), 6)
+    damage_packet(write_video(folder / "damaged.mp4", 12, codec="h264"), 6)
     write_timed_video(folder / "late", [5000, 5001, 5100, 5101, 7000, 7100], options=b_frames)
     write_frame_folder(folder / "frames", 7)
     write_list(folder / "train.txt", list(ROWS))

@@ -21,7 +21,7 @@ from tests.pipelines.odd_videos import damage_packet, write_timed_video
 from tests.sources import write_frame_folder
 from tests.videos import read_number, write_list, write_video
 
-SUFFIXES = {"vp9": ".webm", "h264": ".mp4", "mjpeg": ".avi", "jpeg": ""}
+SUFFIXES = {"vp9": ".webm", "h264": ".mp4", "mjpeg": ".mkv", "jpeg": ""}
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_a_second_run_makes_nothing_and_writes_nothing(originals, copy, tmp_path
     first, _ = copy(originals)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")}
     again, asked = copy(originals)
-    assert asked == ["damaged.webm"]
+    assert asked == ["damaged.mp4"]
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")} == before
 
@@ -83,7 +83,7 @@ def test_a_changed_original_is_the_only_one_that_is_made(originals, copy, tmp_pa
     untouched = (tmp_path / "out/train-000000.tar").stat().st_mtime_ns
     write_video(originals.parent / "odd.webm", 21)
     source, asked = copy(originals)
-    assert asked == ["odd.webm", "damaged.webm"]
+    assert asked == ["odd.webm", "damaged.mp4"]
     expected = list(EXPECTED)
     expected[3] = (list(range(21)), 2)
     assert contents(source) == expected
@@ -94,7 +94,7 @@ def test_a_changed_label_makes_nothing(originals, copy):
     copy(originals)
     originals.write_text(originals.read_text().replace("b/clip.mp4 1", "b/clip.mp4 8"))
     source, asked = copy(originals)
-    assert asked == ["damaged.webm"]
+    assert asked == ["damaged.mp4"]
     assert contents(source)[1] == (EXPECTED[1][0], 8)
 
 
@@ -104,13 +104,13 @@ def test_a_lost_shard_is_the_only_one_that_is_made(originals, copy, tmp_path):
     cut = tmp_path / "out/train-000003.tar"
     cut.write_bytes(cut.read_bytes()[:-512])
     source, asked = copy(originals)
-    assert asked == ["odd.webm", "one.mp4", "damaged.webm", "late.mp4", "frames"]
+    assert asked == ["odd.webm", "one.mp4", "damaged.mp4", "late.mp4", "frames"]
     assert contents(source) == EXPECTED
 
 
 @pytest.mark.parametrize("order", [slice(None, None, -1), slice(3, None), slice(0, 4)])
 def test_clips_move_between_shards_without_being_made_again(originals, copy, tmp_path, order):
-    rows = [row for row in ROWS if row[0] != "damaged.webm"][:7]
+    rows = [row for row in ROWS if row[0] != "damaged.mp4"][:7]
     write_list(originals, rows)
     copy(originals, "h264", 2)
     extra = [("a/clip.webm", 7)] if order.step else []
@@ -160,7 +160,7 @@ def test_nothing_but_the_shards_is_left(originals, copy, tmp_path):
 
 
 def test_a_shard_of_bad_clips_only_is_empty(originals, copy, tmp_path):
-    write_list(originals, [("a/clip.webm", 0), ("damaged.webm", 1), ("odd.webm", 2)])
+    write_list(originals, [("a/clip.webm", 0), ("damaged.mp4", 1), ("odd.webm", 2)])
     source, _ = copy(originals, "h264", 1)
     assert [len(names) for names in members(tmp_path / "out")] == [2, 0, 2]
     assert [label for _, label in contents(source)] == [0, 2]
