@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from string import Formatter
 from typing import NamedTuple
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -52,31 +53,46 @@ def find_series(names: Iterable[str], template: str = "") -> Series:
     Raises:
         FolderError: There are none, or several series, or one has a hole.
     """
-    groups = _groups(names)
     if template:
-        present = {key: numbers for key, numbers in groups.items() if _made_by(template, key)}
-        if not present:
+        numbers = _numbers(names, *_around(template))
+        if not numbers:
             raise FolderError(f"has no pictures named like {template.format(1)}")
     else:
-        present = groups
-    if not present:
-        raise FolderError("is a folder without numbered pictures")
-    key = _preferred(list(present))
-    numbers = sorted(present[key])
-    found = Series(template or _template(*key, numbers), numbers[0][0], len(numbers))
+        groups = _groups(names)
+        if not groups:
+            raise FolderError("is a folder without numbered pictures")
+        head, tail = _preferred(list(groups))
+        numbers = groups[head, tail]
+        template = _template(head, tail, min(numbers)[1])
+    numbers.sort()
+    found = Series(template, numbers[0][0], len(numbers))
     for frame, (_, name) in enumerate(numbers):
         if found.name(frame) != name:
             raise FolderError(f"lacks {found.name(frame)}")
     return found
 
 
-_Key = tuple[str, str]
-_Groups = dict[_Key, list[tuple[int, str]]]
+def is_frame(name: str) -> bool:
+    """Whether a file's name is that of a numbered picture."""
+    return _NAME.fullmatch(name) is not None and not name.startswith(".")
 
 
-def _groups(names: Iterable[str]) -> _Groups:
-    """Numbers and names of pictures by what stands before and after the number."""
-    groups: _Groups = {}
+def is_template(text: str) -> bool:
+    """Whether text is a format of picture names: a file name with one number in it."""
+    try:
+        fields = [part[1] for part in Formatter().parse(text) if part[1] is not None]
+        return len(fields) == 1 and "/" not in text and text.format(1) != text.format(2)
+    except (ValueError, IndexError, KeyError, AttributeError):
+        return False
+
+
+_Numbers = list[tuple[int, str]]
+"""Numbers of pictures, and their names."""
+
+
+def _groups(names: Iterable[str]) -> dict[tuple[str, str], _Numbers]:
+    """Pictures by what stands before and after the number."""
+    groups: dict[tuple[str, str], _Numbers] = {}
     for name in names:
         match = _NAME.fullmatch(name)
         if match and not name.startswith("."):
@@ -85,12 +101,23 @@ def _groups(names: Iterable[str]) -> _Groups:
     return groups
 
 
-def _made_by(template: str, key: _Key) -> bool:
-    match = _NAME.fullmatch(template.format(1))
-    return match is not None and (match["head"], match["tail"]) == key
+def _numbers(names: Iterable[str], head: str, tail: str) -> _Numbers:
+    """Pictures whose names are digits between two texts."""
+    wanted = re.compile(f"{re.escape(head)}(0*[0-9]{{1,9}}){re.escape(tail)}", re.S)
+    return [(int(match[1]), name) for name in names if (match := wanted.fullmatch(name))]
 
 
-def _preferred(keys: list[_Key]) -> _Key:
+def _around(template: str) -> tuple[str, str]:
+    """What stands before and after a template's number."""
+    head, tail = "", ""
+    number = False
+    for text, field, _, _ in Formatter().parse(template):
+        head, tail = (head, tail + text) if number else (head + text, tail)
+        number = number or field is not None
+    return head, tail
+
+
+def _preferred(keys: list[tuple[str, str]]) -> tuple[str, str]:
     if len(keys) == 1:
         return keys[0]
     for head in _PREFERRED:
@@ -101,8 +128,9 @@ def _preferred(keys: list[_Key]) -> _Key:
     raise FolderError(f"holds several series of pictures ({shown}): set data.frame_template")
 
 
-def _template(head: str, tail: str, numbers: list[tuple[int, str]]) -> str:
-    width = len(numbers[0][1]) - len(head) - len(tail)  # of the smallest number
+def _template(head: str, tail: str, smallest: str) -> str:
+    """Of a series, given the name with the smallest number."""
+    width = len(smallest) - len(head) - len(tail)
     head, tail = (part.replace("{", "{{").replace("}", "}}") for part in (head, tail))
     return f"{head}{{:0{width}d}}{tail}"
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +21,11 @@ from tqdm import tqdm
 from tdn.errors import UserError
 from tdn.pipelines.index_journal import Journal
 from tdn.pipelines.known_clips import KnownClips, clip_key, read_known
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.manifest_writing import write_manifest
-from tdn.pipelines.probe import Request
+from tdn.pipelines.manifest import Manifest, is_manifest
+from tdn.pipelines.manifest_writing import check_name, write_manifest
+from tdn.pipelines.probe import Probe, Request
 from tdn.pipelines.probe_workers import probe_clips
-from tdn.pipelines.sources.listing import Listing, read_listing
+from tdn.pipelines.sources.listing import Listing, is_storable, read_listing
 from tdn.pipelines.subprocess_workers import usable_cores
 
 
@@ -35,7 +36,9 @@ class IndexReport(NamedTuple):
     read: int
     """Clips that were new or changed."""
     kept: int
-    """Rows that had not changed since the last run."""
+    """Rows that had not changed since the last run, or that an interrupted one had read."""
+    listed: bool = True
+    """Whether the rows are lines of a list."""
 
     def __str__(self) -> str:
         manifest = self.manifest
@@ -49,7 +52,7 @@ class IndexReport(NamedTuple):
         ]
         unusable, shown = len(manifest) - len(manifest.usable), 20
         lines += [
-            f"  left out, line {line}: {path}: {why}"
+            f"  left out{f', line {line}' if self.listed else ''}: {path}: {why}"
             for line, path, why in manifest.problems(shown)
         ]
         if unusable > shown:
@@ -76,35 +79,60 @@ def index_list(
             file or folder has another size or time of change are read again.
         root: Folder that the list's paths are relative to; by default the list's own.
         classes: Class names by label, where the source gives names.
-        template: Format of picture names in folders of frames; by default it is found out.
+        template: Format of pictures' names where frames are pictures; by default it is found out.
         decode: Whether to decode every frame, which finds all that cannot be decoded; it takes some
             ten times as long. Otherwise a frame of every second is decoded.
         workers: Processes; by default one per CPU core of this process.
         progress: Whether to show a progress bar.
 
     Raises:
-        UserError: The list is malformed, or the output is something else or cannot be written.
+        UserError: The list is malformed, or the output is something else or cannot be written, or
+            another process is writing it.
     """
     output = Path(output)
-    listing = read_listing(source, classes)
-    folder = Path(root or listing.root).absolute()
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; correct the root that paths are relative to")
+    check_name(output)
+    if is_manifest(source):
+        raise UserError(f"{source}: is a manifest; give the list that it is made from")
+    listing = read_listing(source, classes, template)
+    folder = _folder(source, listing, root)
     requests = _requests(listing, folder, template, decode)
     keys = [clip_key(request) for request in requests]
     journal = Journal(output, template)
     known = read_known(output, template, journal)
     matches = known.unchanged(requests, keys)
     new = list(dict.fromkeys(key for key, match in zip(keys, matches, strict=True) if match < 0))
-    found = _probe(new, dict(zip(keys, requests, strict=True)), journal, workers, progress)
     rows = {key: len(known) + number for number, key in enumerate(new)}
     where = np.array(
         [rows[key] if match < 0 else match for key, match in zip(keys, matches, strict=True)]
     )
-    columns = known.extended(found).take(where) | _listed(listing)
-    write_manifest(output, columns, source, folder, listing.classes, template)
-    journal.remove()
-    return IndexReport(Manifest(output), len(new), int((matches >= 0).sum()))
+    with _noting(journal, new) as note:
+        found = _probe(new, dict(zip(keys, requests, strict=True)), note, workers, progress)
+        columns = known.extended(found).take(where) | _listed(listing)
+        write_manifest(output, columns, source, folder, listing.classes, template)
+        journal.remove()
+    kept = int((matches >= 0).sum())
+    return IndexReport(Manifest(output), len(new), kept, listed=not listing.found)
+
+
+def _folder(source: str | Path, listing: Listing, root: str | Path | None) -> Path:
+    """The folder that paths are relative to."""
+    folder = Path(listing.root if listing.found else root or listing.root).absolute()
+    odd = next((path for path in (str(source), str(folder)) if not is_storable(path)), None)
+    if odd is not None:
+        raise UserError(f"{odd!a}: is no name in UTF-8; rename it")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; correct the root that paths are relative to")
+    return folder
+
+
+@contextmanager
+def _noting(journal: Journal, new: Sequence[str]) -> Iterator[Callable[[str, Probe], None]]:
+    """The journal's, until the manifest is written; where nothing is to be probed, none."""
+    if not new:
+        yield lambda _key, _probe: None
+        return
+    with journal.opened() as note:
+        yield note
 
 
 def _requests(listing: Listing, folder: Path, template: str, decode: bool) -> list[Request]:
@@ -118,6 +146,7 @@ def _requests(listing: Listing, folder: Path, template: str, decode: bool) -> li
             tuple(member.sizes),
             member.pictures,
             thorough=decode,
+            problem=member.problem,
         )
         for path, member in zip(paths, listing.members, strict=True)
     ]
@@ -126,18 +155,14 @@ def _requests(listing: Listing, folder: Path, template: str, decode: bool) -> li
 def _probe(
     keys: Sequence[str],
     requests: dict[str, Request],
-    journal: Journal,
+    note: Callable[[str, Probe], None],
     workers: int | None,
     progress: bool,
 ) -> KnownClips:
-    with (
-        tqdm(
-            total=len(keys), desc="index", unit="clip", disable=None if progress and keys else True
-        ) as bar,
-        journal.opened() as note,
-    ):
+    shown = None if progress and keys else True  # None: on a terminal
+    with tqdm(total=len(keys), desc="index", unit="clip", disable=shown) as bar:
 
-        def done(number: int, probe: object) -> None:
+        def done(number: int, probe: Probe) -> None:
             note(keys[number], probe)
             bar.update()
 

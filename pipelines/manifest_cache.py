@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tdn.errors import UserError
+from tdn.pipelines.file_locks import lock
 from tdn.pipelines.indexing import index_list
 from tdn.pipelines.manifest import Manifest, is_manifest
 
@@ -73,7 +73,9 @@ def cache_path(
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         base = str(Path(home) / "tdn")
     where = [Path(source).absolute(), Path(root).absolute() if root else ""]
-    digest = hashlib.sha256("\n".join(map(str, [*where, template, *classes])).encode())
+    digest = hashlib.sha256(
+        "\n".join(map(str, [*where, template, *classes])).encode(errors="surrogateescape")
+    )
     name = f"{Path(source).stem[:40]}-{digest.hexdigest()[:16]}.arrow"
     return Path(base) / "manifests" / name.replace("*", "_").replace("?", "_")
 
@@ -88,6 +90,6 @@ def _locked(cache: Path) -> Iterator[None]:
             f"{cache.parent}: manifests cannot be cached there ({error.strerror}); set TDN_CACHE "
             "to a folder that can be written"
         ) from None
-    with lock_file as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
+    with lock_file:
+        lock(lock_file, wait=True)
         yield

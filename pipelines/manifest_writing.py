@@ -44,8 +44,7 @@ def write_manifest(
         UserError: The file cannot be written.
     """
     file = Path(file)
-    if len(os.fsencode(file.name)) > 200:
-        raise UserError(f"{file.name[:60]}...: is too long a file name; choose another")
+    check_name(file)
     rows = len(columns["path"])
     arrays = [_array(columns, field, rows) for field in SCHEMA]
     batch = pa.record_batch(arrays, schema=SCHEMA)
@@ -58,6 +57,16 @@ def write_manifest(
     batch = batch.replace_schema_metadata(metadata)
     if not _holds(file, batch):
         write_atomically(file, lambda opened: _put(opened, batch))
+
+
+def check_name(file: Path) -> None:
+    """Refuse names that leave no room for those of files beside a manifest.
+
+    Raises:
+        UserError: It is too long.
+    """
+    if len(os.fsencode(file.name)) > 200:
+        raise UserError(f"{file.name[:60]}...: is too long a file name; choose another")
 
 
 def _array(columns: Mapping[str, Any], field: pa.Field, rows: int) -> pa.Array:

@@ -42,6 +42,8 @@ class Request(NamedTuple):
     """For folders: format of the pictures' names; empty to find it out."""
     thorough: bool = False
     """Whether to decode every frame, rather than the first and some others."""
+    problem: str = ""
+    """Why it cannot be used, if that is known already."""
 
 
 class Probe(NamedTuple):
@@ -120,6 +122,8 @@ def _probe_file(request: Request, known: Probe, mode: int) -> Probe:
 
 
 def _probe_part(request: Request, known: Probe) -> Probe:
+    if request.problem:
+        return known._replace(size=0, problem=request.problem)
     end = max(o + s for o, s in zip(request.offsets, request.sizes, strict=True))
     if end > known.size:
         return known._replace(size=0, problem="is cut off at the end of the shard")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ class Member(NamedTuple):
     sizes: list[int]
     """The bytes of each."""
     pictures: bool
+    problem: str = ""
+    """Why it cannot be used, in a few words, as far as the names of the pictures show."""
 
 
 @dataclass
@@ -37,9 +41,11 @@ class Listing:
     """Names of the labels 0, 1, ...; empty where labels are given as numbers."""
     members: list[Member] = field(default_factory=list)
     """For tar shards, what of the shard each row is; else empty."""
+    found: bool = False
+    """Whether the paths were found on the disk, so that another root makes no sense."""
 
 
-def read_listing(source: str | Path, classes: Sequence[str] = ()) -> Listing:
+def read_listing(source: str | Path, classes: Sequence[str] = (), template: str = "") -> Listing:
     """Read a data set's rows.
 
     Args:
@@ -48,6 +54,7 @@ def read_listing(source: str | Path, classes: Sequence[str] = ()) -> Listing:
             a pattern such as ``train-*.tar``).
         classes: Class names by label, for sources that give names; by default the source's own
             names, sorted.
+        template: Format of picture names, for frames in tar shards; by default it is found out.
 
     Raises:
         UserError: The source cannot be read, or a row of it cannot be understood.
@@ -58,11 +65,11 @@ def read_listing(source: str | Path, classes: Sequence[str] = ()) -> Listing:
     from tdn.pipelines.sources.shards import are_shards, read_shards
     from tdn.pipelines.sources.text_lists import read_text_list
 
-    if are_shards(source):
-        return read_shards(str(source), classes)
     path = Path(source)
     if path.is_dir():
         return read_class_folders(path, classes)
+    if are_shards(source):
+        return read_shards(str(source), classes, template)
     read: Callable[[Path, Sequence[str]], Listing]
     read = read_csv_list if is_csv(path) else read_text_list
     return read(path, classes)
@@ -75,13 +82,18 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
         UserError: The file cannot be read, is empty, or names a class twice.
     """
     lines = read_text(Path(path)).splitlines()
-    names = tuple(line.strip() for line in lines if line.strip())
+    names = tuple(" ".join(line.split()) for line in lines if line.strip())
     if not names:
         raise UserError(f"{path}: is empty; give a class name on each line, in order of label")
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
     if twice is not None:
         raise UserError(f"{path}: names '{twice}' twice; drop one of the lines")
     return names
+
+
+# "3.0" is what tables make of a column of whole numbers with a gap in it.
+_LABEL = re.compile(r"([0-9]{1,9})(?:\.0*)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.I)
 
 
 def numbered(
@@ -90,33 +102,48 @@ def numbered(
     """Labels of class names.
 
     Args:
-        names: One per row; where every one is a whole number, that is the label.
+        names: One per row. Where all are numbers, and the given classes are not, they are the
+            labels themselves.
         where: Says where a row stands, for messages.
         classes: Names by label; by default the different names, sorted.
 
     Returns:
-        The labels, and the class names (none where the names are numbers).
+        The labels, and the class names (none where the rows give numbers and no classes are given).
 
     Raises:
-        UserError: A name is not among the given classes.
+        UserError: A name is not among the given classes, a number is no label, or some rows give
+            names and some numbers.
     """
-    if not classes and all(_is_label(name) for name in names):
-        return [int(name) for name in names], ()
-    classes = tuple(classes) or tuple(sorted(set(names)))
-    number = {name: label for label, name in enumerate(classes)}
-    labels = []
-    for row, name in enumerate(names):
-        if name not in number:
-            raise UserError(
-                f"{where(row)}: class '{name}' is not among the {len(classes)} of data.classes; "
-                "correct the row or the file of names"
-            )
-        labels.append(number[name])
-    return labels, classes
+    different = list(dict.fromkeys(names))
+    if all(map(_is_number, different)) and not any(map(_is_number, classes)):
+        last = len(classes) - 1 if classes else 999_999_999
+        found = {name: match for name in different if (match := _LABEL.fullmatch(name))}
+        table = {name: int(match[1]) for name, match in found.items() if int(match[1]) <= last}
+        need = f"a label from 0 to {last}; correct the row"
+    elif any(map(_is_number, different)) and not classes:
+        first = _is_number(different[0])
+        table = {name: 0 for name in different if _is_number(name) == first}
+        need = f"a {'number' if first else 'name'} like those before; give only one of the two"
+    else:
+        classes = tuple(classes) or tuple(sorted(different))
+        table = {name: label for label, name in enumerate(classes)}
+        need = f"among the {len(classes)} of data.classes; correct the row or the file of names"
+    wrong = next((name for name in different if name not in table), None)
+    if wrong is not None:
+        raise UserError(f"{where(names.index(wrong))}: '{wrong}' is not {need}")
+    return [table[name] for name in names], tuple(classes)
 
 
-def _is_label(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) <= 9
+def _is_number(name: str) -> bool:
+    return _NUMBER.fullmatch(name) is not None
+
+
+def is_storable(path: str) -> bool:
+    """Whether text can be a path in a manifest: a line of UTF-8, for a file's name may be more."""
+    if any(mark in path for mark in "\0\n\r"):
+        return False
+    # Bytes that are no UTF-8 come from the file system as halves of characters.
+    return path.isascii() or not re.search("[\ud800-\udfff]", path)
 
 
 def read_text(path: Path) -> str:
@@ -132,6 +159,8 @@ def read_text(path: Path) -> str:
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give a file") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: is not a text file; give a list of 'path label' lines") from None
+        raise UserError(
+            f"{path}: is not text in UTF-8; give a list of 'path label' lines, or save it as UTF-8"
+        ) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tdn.errors import UserError
-from tdn.pipelines.sources.listing import Listing, read_text
+from tdn.pipelines.sources.listing import Listing, is_storable, numbered, read_text
 
 # "path label" or "path frames label". The path may hold spaces; a whole number before the label is
 # the frame count, which is counted again from the file and so not kept.
@@ -22,15 +22,16 @@ def read_text_list(path: Path, classes: Sequence[str] = ()) -> Listing:
         classes: Class names by label, to be remembered.
 
     Raises:
-        UserError: The file cannot be read or is empty, or a line has another form.
+        UserError: The file cannot be read or is empty, a line has another form, or a label has no
+            name among those given.
     """
-    listing = Listing(path.parent, [], [], [], tuple(classes))
+    listing, labels = Listing(path.parent, [], [], []), []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         text = line.strip()
         if not text:
             continue
         match = _LINE.fullmatch(text)
-        if match is None or "\0" in text:
+        if match is None or not is_storable(text):
             shown = " ".join(text.split())  # in one line, whatever splits it
             shown = shown if len(shown) <= 60 else shown[:57] + "..."
             raise UserError(
@@ -38,10 +39,13 @@ def read_text_list(path: Path, classes: Sequence[str] = ()) -> Listing:
                 "with a label from 0 to 999999999; correct the line"
             )
         listing.paths.append(match["path"])
-        listing.labels.append(int(match["label"]))
         listing.lines.append(number)
+        labels.append(match["label"])
     if not listing.paths:
         raise UserError(f"{path}: the list is empty; give a line 'path label' for each video")
+    listing.labels, listing.classes = numbered(
+        labels, lambda row: f"{path}:{listing.lines[row]}", classes
+    )
     return listing
 
 
