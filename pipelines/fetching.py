@@ -106,6 +106,13 @@ def _decode(view: View, number: int, file: bytes) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(file)) as picture:
             _check_size(view.clip, number, picture.size)
             window = picture.crop((left, top, left + width, top + height))
-            return np.asarray(window.convert("RGB"))
+            return as_rgb(window)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DecodingError(f"frame {number} cannot be decoded: {cause_of(error)}") from None
+
+
+def as_rgb(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """A picture's pixels, (H, W, 3)."""
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return np.asarray(picture.convert("RGB"))

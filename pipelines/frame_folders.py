@@ -82,7 +82,7 @@ def is_template(text: str) -> bool:
     try:
         fields = [part[1] for part in Formatter().parse(text) if part[1] is not None]
         return len(fields) == 1 and "/" not in text and text.format(1) != text.format(2)
-    except (ValueError, IndexError, KeyError, AttributeError):
+    except (ValueError, LookupError, AttributeError, TypeError):
         return False
 
 

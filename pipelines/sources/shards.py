@@ -29,7 +29,7 @@ _VIDEOS = (
 )
 _LABELS = (".cls", ".json")
 _DESCRIPTIONS = ("label", "class", "cls")
-_SHARD = re.compile(r".*\.(?:tar|tgz|tar\.[a-z0-9]{2,4})", re.I | re.S)
+_SHARD = re.compile(r".*\.(?:tar|tgz|tar\.(?:gz|bz2|xz|zst|lz4))", re.I | re.S)
 _BRACES = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,20 @@ def data_set(tmp_path_factory) -> Path:
         path = write_video(folder / f"{row}", frames, codec=codec, size=size, audio=codec == "vp9")
         rows.append((path.name, row % 3))
     return write_list(folder / "list.txt", rows)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder, as a user whom the permissions of files and folders bind: root is not."""
+    was = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        if was == 0:
+            Path(folder).chmod(0o777)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(was)
 
 
 @pytest.fixture

@@ -82,3 +82,12 @@ def test_written_lists_are_read_back(tmp_path_factory, rows):
     listing = read_text_list(path)
     assert listing.paths == [name for name, _, _ in rows]
     assert listing.labels == [label for _, label, _ in rows]
+
+
+def test_labels_beyond_the_given_names_are_named(tmp_path):
+    path = write(tmp_path, "a.webm 1\nb.webm 2\n")
+    listing = read_text_list(path, ("brush", "climb", "dive"))
+    assert listing.labels == [1, 2]
+    assert listing.classes == ("brush", "climb", "dive")
+    with pytest.raises(UserError, match=r"list\.txt:2"):
+        read_text_list(path, ("brush", "climb"))
