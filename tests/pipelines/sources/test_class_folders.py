@@ -36,7 +36,7 @@ def test_videos_and_folders_of_frames_of_each_class(tmp_path):
 def test_clips_may_lie_deeper(tmp_path):
     files = ["climb/2020/a.mp4", "climb/2021/may/b.mp4", "climb/2021/may/c/7.jpg"]
     rows, _ = rows_of(make(tmp_path, *files))
-    assert [path for path, _ in rows] == files[:2] + ["climb/2021/may/c"]
+    assert [path for path, _ in rows] == [*files[:2], "climb/2021/may/c"]
 
 
 def test_hidden_and_stray_files_do_not_count(tmp_path):

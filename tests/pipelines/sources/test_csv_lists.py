@@ -141,7 +141,8 @@ def test_what_a_csv_writer_writes_is_read_back(tmp_path_factory, data, mark, end
     file = io.StringIO(newline="")
     quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
     writer = csv.writer(file, delimiter=mark, lineterminator=end, quoting=quoting)
-    writer.writerows([("x", "path", "label"), *(("", *row) for row in zip(paths, given))])
+    rows = zip([""] * len(given), paths, given, strict=True)
+    writer.writerows([("x", "path", "label"), *rows])
     path = write(tmp_path_factory.mktemp("fuzz"), file.getvalue())
     listing = read_csv_list(path)
     assert listing.paths == paths
