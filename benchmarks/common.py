@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import re
 import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -42,7 +46,7 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """The type of an error, and the first line of what it says."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:300]
@@ -60,6 +64,34 @@ def commit() -> str:
     code = (".", ":(exclude)benchmarks/results")
     changed = _output([*git, "status", "--porcelain", "--", *code])
     return head + ("-dirty" if changed else "")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """All rows so far as JSON lines: they are there if the run is cut off."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"\W+", "-", name).lower()
+
+
+def progress(line: str) -> None:
+    """Say how far a run is, apart from its results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def aligned(lines: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
+    """A table, its columns of text aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
 
 
 def _driver() -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks.common import surroundings
+from benchmarks.common import progress, slug, surroundings, write_rows
 from benchmarks.launches import Counts, compile_ahead
 from benchmarks.measurement import Case, Row
 from benchmarks.operations import OPERATIONS, Size
@@ -53,7 +50,7 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
         where["commit"] = options.commit
     output = options.output
     if output is None and not options.tiny:
-        output = RESULTS / f"kernels-{_slug(str(where['device']))}.jsonl"
+        output = RESULTS / f"kernels-{slug(str(where['device']))}.jsonl"
     cases = cases_of(options)
     launches = _ahead(cases, clock.device, AHEAD * (end - time.monotonic()))
     rows: list[Row] = []
@@ -63,10 +60,10 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
             found = case.left_out(f"the {options.minutes:g} minutes were up")
         else:
             found = case.measure(clock, effort, launches)
-            _progress(f"{number}/{len(cases)} {case}: {time.monotonic() - start:.1f} s")
+            progress(f"{number}/{len(cases)} {case}: {time.monotonic() - start:.1f} s")
         rows += [row | where for row in found]
         if output:
-            _write(output, rows)
+            write_rows(output, rows)
     return rows
 
 
@@ -93,19 +90,5 @@ def _ahead(cases: list[Case], device: str, seconds: float) -> Counts:
     jobs = [job for case in cases for job in case.jobs(device)]
     jobs.sort(key=lambda job: not job.peer.compiled)
     launches = compile_ahead(jobs, seconds)
-    _progress(f"compiled ahead: {len(launches)} of {len(jobs)}")
+    progress(f"compiled ahead: {len(launches)} of {len(jobs)}")
     return launches
-
-
-def _write(path: Path, rows: list[Row]) -> None:
-    """All rows so far: they are there if the run is cut off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"\W+", "-", name).lower()
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from benchmarks.common import aligned
 from benchmarks.contestants import COMPILED, EAGER, GRAPH, OURS, REWRITTEN
 from benchmarks.measurement import Row
 
@@ -126,7 +127,7 @@ def report(rows: Iterable[Row], timed: bool = True) -> str:
     """
     results = Results(rows)
     parts = {
-        "": [*_aligned([COLUMNS, *_table(results)]), *LEGEND],
+        "": [*aligned([COLUMNS, *_table(results)], left=(0, 1, 3)), *LEGEND],
         "Targets": [target.verdict(results) for target in TARGETS] if timed else [],
         "Where ours is not the fastest": list(_losses(results)) if timed else [],
         "Wrong": [f"{_named(row)}: {_errors(row)}" for row in wrong(results.rows)],
@@ -235,15 +236,3 @@ def _named(row: Row) -> str:
 def text(value: float | None, form: str) -> str:
     """A number, or a dash for none."""
     return "-" if value is None else format(value, form)
-
-
-def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
-    """Text to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if index in (0, 1, 3) else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]

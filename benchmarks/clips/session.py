@@ -1,0 +1,106 @@
+"""A run of the benchmark of the pipeline: what it measures, in what time, and where rows go."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from benchmarks.clips.contestants import BACKENDS, OURS_ON_CPU
+from benchmarks.clips.data import CLASSES, Recipe, make_clips, missing_encoder
+from benchmarks.clips.measurement import Case, Effort, Row
+from benchmarks.common import progress, slug, surroundings, write_rows
+from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
+
+RESULTS = Path(__file__).parents[1] / "results"
+PACKAGES = ("nvidia-dali-cuda130", "av", "pillow", "decord", "torchcodec")
+"""Whose versions matter."""
+
+
+def has_device(device: str) -> bool:
+    """Whether there is such a device, "cpu" or "cuda"."""
+    return device == "cpu" or torch.cuda.is_available()
+
+
+def measure_all(options: argparse.Namespace) -> list[Row]:
+    """Measure what the command line asks for, until its time is up.
+
+    Rows are written as they come; those of what the time was too short for say so.
+    """
+    end = time.monotonic() + 60 * options.minutes
+    effort = Effort(options.rounds, options.seconds)
+    where = surroundings(options.device) | versions()
+    if options.commit:
+        where["commit"] = options.commit
+    output = options.output or RESULTS / f"pipeline-{slug(str(where['device']))}.jsonl"
+    rows: list[Row] = []
+    with _kept(options.data) as folder:
+        for source in options.sources:
+            encoder = missing_encoder(source)
+            listed = None if encoder else _make(source, folder, options)
+            for segments in options.segments:
+                case = _case(source, listed, segments, options)
+                begin = time.monotonic()
+                if listed is None:
+                    found = case.left_out(f"PyAV has no encoder {encoder} here")
+                elif begin > end:
+                    found = case.left_out(f"the {options.minutes:g} minutes were up")
+                else:
+                    found = case.measure(effort, end)
+                    progress(f"{case}: {time.monotonic() - begin:.0f} s")
+                rows += [row | where for row in found]
+                write_rows(output, rows)
+    return rows
+
+
+@contextmanager
+def _kept(folder: Path | None) -> Iterator[Path]:
+    """The folder that was given, or one for as long as the context lasts."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="tdn-clips-") as temporary:
+        yield Path(temporary)
+
+
+def _make(source: str, folder: Path, options: argparse.Namespace) -> Path:
+    begin = time.monotonic()
+    cores = len(os.sched_getaffinity(0))
+    listed = make_clips(folder, source, Recipe(options.clips, options.frames), cores)
+    progress(f"{options.clips} clips of {source}: {time.monotonic() - begin:.0f} s")
+    return listed
+
+
+def _case(source: str, listed: Path | None, segments: int, options: argparse.Namespace) -> Case:
+    config = Config(
+        model=ModelConfig(num_segments=segments, num_classes=CLASSES),
+        data=DataConfig(
+            train_list=str(listed or ""),
+            batch_size=options.batch_size,
+            num_threads=options.workers,
+        ),
+        logging=LoggingConfig(progress=False),
+    )
+    contestants = [BACKENDS[name] for name in options.backends]
+    if options.device == "cpu":
+        contestants = [contestant for contestant in contestants if contestant != OURS_ON_CPU]
+    contestants = [contestant for contestant in contestants if source in contestant.sources]
+    return Case(source, config, contestants, options.device)
+
+
+def versions() -> Row:
+    """Of the libraries that decode and resize; None of those that are absent."""
+    found: Row = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found

@@ -1,0 +1,83 @@
+"""What a measurement takes of the machine: CPU time of all its processes, and GPU memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+_BUSY = (0, 1, 2, 5, 6, 7)
+"""Columns of /proc/stat: user, nice, system, both kinds of interrupts, and stolen time."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Seconds, since some point in the past."""
+
+    wall: float
+    own: float
+    """CPU time of this process and of all that it has started and that still run."""
+    machine: float
+    """CPU time of everything on the machine."""
+
+    @staticmethod
+    def now() -> Usage:
+        """What has been used so far."""
+        own = time.process_time() + sum(_cpu_time(process) for process in descendants())
+        return Usage(time.perf_counter(), own, _machine_time())
+
+    def since(self, earlier: Usage) -> Usage:
+        """What was used between two points in time."""
+        return Usage(
+            self.wall - earlier.wall, self.own - earlier.own, self.machine - earlier.machine
+        )
+
+    @property
+    def foreign(self) -> float:
+        """Cores that others kept busy, on average."""
+        return max(0.0, self.machine - self.own) / self.wall
+
+
+def descendants() -> list[int]:
+    """Processes that this one has started, and those that they have."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (fields := _fields(int(folder.name))):
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
+    found, queue = [], [os.getpid()]
+    while queue:
+        mine = children.get(queue.pop(), [])
+        found += mine
+        queue += mine
+    return found
+
+
+def _fields(process: int) -> list[str]:
+    """/proc/PID/stat from the state on; nothing if the process has ended."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()  # a name may hold spaces and brackets
+
+
+def _cpu_time(process: int) -> float:
+    fields = _fields(process)
+    return _TICK * (int(fields[11]) + int(fields[12])) if fields else 0.0
+
+
+def _machine_time() -> float:
+    columns = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
+    return _TICK * sum(int(columns[index]) for index in _BUSY)
+
+
+def gpu_memory(device: str) -> int:
+    """Bytes of the GPU's memory that are taken, by whomever; 0 for a CPU."""
+    if device == "cpu":
+        return 0
+    free, total = torch.cuda.mem_get_info()
+    return total - free
