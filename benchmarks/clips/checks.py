@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.clips.contestants import Fed
 from tdn.kernels.short_term_stem import MEAN, STD
-from tdn.pipelines.fetching import picture_path
+from tdn.pipelines.frame_folders import frame_path
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.plans import View
 
@@ -105,7 +105,8 @@ class Reference:
 def _all_frames(clip: Clip) -> Iterator[Pixels]:
     if clip.is_pictures:
         for number in range(clip.frames):
-            with Image.open(picture_path(clip, number)) as picture:
+            path = frame_path(clip.path, clip.template, clip.first, number)
+            with Image.open(path) as picture:
                 yield np.asarray(picture.convert("RGB"))
         return
     with av.open(clip.path) as container:

@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 from benchmarks.common import described
 from tdn.config import Config
 from tdn.kernels.short_term_stem import MEAN, STD
-from tdn.pipelines.fetching import picture_path
+from tdn.pipelines.frame_folders import frame_path
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.manifest_cache import manifest_of
 from tdn.pipelines.plans import Planner, View
@@ -159,7 +159,8 @@ class PeerDataset(Dataset[PeerBatch]):
     def _pictures(self, clip: Clip, numbers: list[int]) -> Iterable[Image.Image]:
         if self._library in DECODERS:
             return DECODERS[self._library](clip.path, numbers)
-        return (Image.open(picture_path(clip, number)).convert("RGB") for number in numbers)
+        paths = (frame_path(clip.path, clip.template, clip.first, number) for number in numbers)
+        return (Image.open(path).convert("RGB") for path in paths)
 
 
 def training_planner(config: Config) -> Planner:

@@ -15,8 +15,8 @@ COLUMNS = (
 )
 GPU_COLUMNS = ("GPU MB", "NVDEC %", "NVJPG %")
 LEGEND = (
-    "+-% is half of the range of all turns. CPU ms/clip is of all processes and threads. In the end,",
-    "ours against each: it feeds so many times as many clips/s, and takes this part of the CPU time.",
+    "+-% is half of the range of all turns. CPU ms/clip is of all processes and threads. Then ours",
+    "against each: how many times as many clips/s it feeds, and its part of their CPU time.",
 )
 REASONS = ("wrong", "error", "absent", "left_out")
 """Columns that say why a row has no times."""
