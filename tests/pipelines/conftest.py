@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tests.videos import write_list, write_video
 
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 LENGTHS = (40, 13, 25, 7, 60, 1, 31, 12, 3, 20, 45)
 CODECS = ("vp9", "h264", "mjpeg")
 
@@ -23,7 +25,7 @@ def data_set(tmp_path_factory) -> Path:
     rows = []
     for row, frames in enumerate(LENGTHS):
         codec = CODECS[row % 3]
-        size = (75, 101) if row in (3, 5) else (96, 128)
+        size = (75, 101) if row in (3, 5) else (128, 176)  # NVDEC reads VP9 from 128 x 128
         path = write_video(folder / f"{row}", frames, codec=codec, size=size, audio=codec == "vp9")
         rows.append((path.name, row % 3))
     return write_list(folder / "list.txt", rows)
@@ -43,9 +45,9 @@ def unprivileged() -> Iterator[Path]:
             os.seteuid(was)
 
 
-@pytest.fixture
-def config(data_set) -> Config:
-    """Small batches over the data set, T = 4."""
+@pytest.fixture(params=DEVICES)
+def config(data_set, request) -> Config:
+    """Small batches over the data set, T = 4; on a machine with a GPU, there too."""
     return Config(
         model=ModelConfig(num_segments=4, num_classes=3),
         data=DataConfig(
@@ -56,6 +58,6 @@ def config(data_set) -> Config:
             short_side=48,
             num_threads=1,
         ),
-        training=TrainingConfig(device="cpu"),
+        training=TrainingConfig(device=request.param),
         logging=LoggingConfig(progress=False),
     )

@@ -46,7 +46,7 @@ def test_every_codec_gives_exactly_the_frames_it_says(config):
     for epoch in range(3):
         loader.set_epoch(epoch)
         for batch in loader:
-            pictures = batch.clips.flatten(1, 2).numpy()
+            pictures = batch.clips.flatten(1, 2).cpu().numpy()
             for clip, numbers in zip(pictures, batch.frame_numbers.flatten(1), strict=True):
                 assert [read_number(frame) for frame in clip] == numbers.tolist()
             seen |= set(batch.indices.tolist())
@@ -59,7 +59,7 @@ def test_validation_gives_each_video_once_in_order(config):
         assert torch.cat([b.indices for b in batches]).tolist() == list(range(len(LENGTHS)))
         assert [len(b.labels) for b in batches] == [2, 2, 2, 2, 2, 1]
         for batch in batches:
-            pictures = batch.clips.flatten(1, 2).numpy()
+            pictures = batch.clips.flatten(1, 2).cpu().numpy()
             for clip, numbers in zip(pictures, batch.frame_numbers.flatten(1), strict=True):
                 assert [read_number(frame) for frame in clip] == numbers.tolist()
 
@@ -76,7 +76,7 @@ def test_the_test_split_gives_every_view_of_every_video_once(config, world_size)
         assert len(batches) == len(loader)
         assert all(len(batch.labels) == 5 for batch in batches[:-1])
         for batch in batches:
-            pictures = batch.clips.flatten(1, 2).numpy()
+            pictures = batch.clips.flatten(1, 2).cpu().numpy()
             assert batch.labels.tolist() == [row % 3 for row in batch.indices.tolist()]
             for clip, numbers in zip(pictures, batch.frame_numbers.flatten(1), strict=True):
                 assert clip.shape[1:3] == (48, 64)
@@ -90,7 +90,7 @@ def test_crops_of_a_test_clip_lie_side_by_side(config):
     config.evaluation.crops, config.evaluation.crop_size = 3, 48
     config.data.batch_size = 3
     left, right, centre = next(iter(create_loader(config, "test"))).clips[:, 0, 0].int()
-    config.evaluation.crops, config.evaluation.crop_size = 1, (48, 64)
+    config.evaluation.crops, config.evaluation.crop_size = 1, (48, 66)
     whole = next(iter(create_loader(config, "test"))).clips[0, 0, 0].int()
     for crop, start in ((left, 0), (right, 16), (centre, 8)):
         inner = slice(2, -2)

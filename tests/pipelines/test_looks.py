@@ -37,7 +37,9 @@ def test_a_batch_is_the_plain_one_with_its_looks(config):
         assert before.indices.tolist() == after.indices.tolist()
         assert before.labels.tolist() == after.labels.tolist()
         assert torch.equal(before.frame_numbers, after.frame_numbers)
-        for clip, found, view in zip(before.clips.numpy(), after.clips.numpy(), row, strict=True):
+        for clip, found, view in zip(
+            before.clips.cpu().numpy(), after.clips.cpu().numpy(), row, strict=True
+        ):
             expected = by_formula(clip, view.look.color)
             y, x, height, width = view.look.erased
             expected[:, :, y : y + height, x : x + width] = FILL
@@ -98,11 +100,11 @@ def test_folders_of_frames_get_the_same_looks(config, tmp_path):
     config.data.color_ops, config.data.erasing = 2, 1.0
     changed, views = batches(config)
     for clip, found, view in zip(plain[0].clips, changed[0].clips, views[0], strict=True):
-        expected = by_formula(clip.numpy(), view.look.color)
+        expected = by_formula(clip.cpu().numpy(), view.look.color)
         y, x, height, width = view.look.erased
         expected[:, :, y : y + height, x : x + width] = FILL
         assert height * width
-        assert np.mean(found.numpy() != expected) < 0.02
+        assert np.mean(found.cpu().numpy() != expected) < 0.02
 
 
 @pytest.mark.parametrize(

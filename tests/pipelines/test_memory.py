@@ -77,8 +77,8 @@ def test_a_limit_is_checked_before_anything_is_decoded(config):
     config.data.memory_limit = 1.0
     need = memory_need(create_loader(config, "train").planner, CPU)
     frames = config.data.batch_size * config.model.num_segments * 5
-    assert need.pixels == 96 * 128
-    assert need.device >= frames * 96 * 128 * 3
+    assert need.pixels == 128 * 176
+    assert need.device >= frames * 128 * 176 * 3
 
 
 def test_what_a_loader_takes_is_said(config):

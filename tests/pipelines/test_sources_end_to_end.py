@@ -54,7 +54,7 @@ def using(config, source):
 def assert_frames_are_those_asked_for(loader) -> list[int]:
     rows = []
     for batch in loader:
-        pictures = batch.clips.flatten(1, 2).numpy()
+        pictures = batch.clips.flatten(1, 2).cpu().numpy()
         for clip, numbers in zip(pictures, batch.frame_numbers.flatten(1), strict=True):
             assert [read_number(frame) for frame in clip] == numbers.tolist()
         rows += batch.indices.tolist()
@@ -86,7 +86,7 @@ def test_folders_of_frames_are_pils_pixels(config, folders):
         for frame, number in zip(clip.flatten(0, 1), numbers.flatten(), strict=True):
             path = folders / f"c{row}" / TEMPLATES[row % 4].format(number + 1)
             resized = Image.open(path).resize((64, 48), Image.Resampling.BILINEAR)
-            difference = np.abs(np.asarray(resized).astype(int) - frame.numpy())
+            difference = np.abs(np.asarray(resized).astype(int) - frame.cpu().numpy())
             assert difference[1:-1, 1:-1].max() <= 2
             assert difference.mean() < 0.5
 
