@@ -1,6 +1,6 @@
-"""From a list of videos to batches of clips, in the order of the way:
+"""From a data set to batches of clips, in the order of the way:
 
-``lists`` -> ``indexing`` (``probe``) -> ``manifest`` -> ``plans`` (``randomness``, ``sampling``,
+``sources`` -> ``indexing`` (``probe``) -> ``manifest`` -> ``plans`` (``randomness``, ``sampling``,
 ``augmentation``) -> ``stream`` (``graph`` in DALI, ``pyav_decoding``) -> ``loader``. The demo data
 set is in ``demo_data``.
 """

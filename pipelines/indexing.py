@@ -19,6 +19,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from tdn.errors import UserError
+from tdn.pipelines.frame_folders import is_template
 from tdn.pipelines.index_journal import Journal
 from tdn.pipelines.known_clips import KnownClips, clip_key, read_known
 from tdn.pipelines.manifest import Manifest, is_manifest
@@ -91,6 +92,11 @@ def index_list(
     """
     output = Path(output)
     check_name(output)
+    if template and not is_template(template):
+        raise UserError(
+            f"frame template '{template}': is not a name with one number; give one such as "
+            "img_{:05d}.jpg"
+        )
     if is_manifest(source):
         raise UserError(f"{source}: is a manifest; give the list that it is made from")
     listing = read_listing(source, classes, template)

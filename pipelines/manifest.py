@@ -34,7 +34,7 @@ SCHEMA = pa.schema(
         ("rotation", pa.int16()),
         ("codec", _WORD),
         ("pixel_format", _WORD),
-        ("template", _WORD),
+        ("template", pa.dictionary(pa.int32(), pa.string())),  # may be another for every clip
         ("first", pa.int32()),
         ("offsets", pa.large_list(pa.int64())),
         ("sizes", pa.large_list(pa.int64())),

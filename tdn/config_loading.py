@@ -21,6 +21,7 @@ from tdn.config import Config
 from tdn.errors import UserError
 from tdn.flip_labels import FLIP_MAPS, flip_map
 from tdn.model_rules import MODEL_RULES
+from tdn.pipelines.frame_folders import is_template
 from tdn.rules import Rule, check_rules
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -243,13 +244,6 @@ def _need(key: str, wanted: str | None) -> str:
     return kinds.get(wanted, wanted)
 
 
-def _is_template(value: str) -> bool:
-    try:
-        return value.format(1) != value.format(2) and "/" not in value
-    except (ValueError, IndexError, KeyError):
-        return False
-
-
 def _is_crop(value: Any) -> bool:
     sides = (value, value) if isinstance(value, int) else tuple(value)
     return len(sides) == 2 and all(side >= 33 for side in sides)
@@ -262,7 +256,7 @@ _RULES = (
     Rule("model.width", lambda v: v >= 8 and v % 8 == 0, "a multiple of 8"),
     Rule(
         "data.frame_template",
-        lambda v: v == "" or _is_template(v),
+        lambda v: v == "" or is_template(v),
         "a name with one number, such as img_{:05d}.jpg",
     ),
     Rule("data.min_frames", lambda v: v >= 1, "a whole number from 1"),

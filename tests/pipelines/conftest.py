@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,17 +31,11 @@ def data_set(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def unprivileged() -> Iterator[Path]:
-    """A folder, as a user whom the permissions of files and folders bind: root is not."""
-    was = os.geteuid()
+def public_folder() -> Iterator[Path]:
+    """A folder that every user can reach: pytest's are for their owner."""
     with tempfile.TemporaryDirectory() as folder:
-        if was == 0:
-            Path(folder).chmod(0o777)
-            os.seteuid(65534)
-        try:
-            yield Path(folder)
-        finally:
-            os.seteuid(was)
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(params=DEVICES)

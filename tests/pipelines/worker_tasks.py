@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+from tdn.pipelines.probe import Probe, Request, probe
 from tdn.pipelines.subprocess_workers import still_working
 
 
@@ -26,3 +27,9 @@ def crash(_path: str) -> None:
 def hang(_path: str) -> None:
     """What a decoder may do."""
     time.sleep(600)
+
+
+def probe_slowly(request: Request) -> Probe:
+    """As from a slow network."""
+    time.sleep(0.1)
+    return probe(request)

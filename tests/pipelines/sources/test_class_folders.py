@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tdn.errors import UserError
 from tdn.pipelines.sources.class_folders import read_class_folders
+from tests.permissions import bound_by_permissions
 
 
 def make(root: Path, *files: str) -> Path:
@@ -98,10 +99,10 @@ def test_what_is_no_class_folder_is_named(tmp_path, files):
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_that_cannot_be_read_is_named(unprivileged):
-    root = make(unprivileged, "climb/a.mp4", "dive/b.mp4")
+def test_a_folder_that_cannot_be_read_is_named(public_folder):
+    root = make(public_folder, "climb/a.mp4", "dive/b.mp4")
     (root / "dive").chmod(0)
-    with pytest.raises(UserError, match=r"dive: cannot be read"):
+    with bound_by_permissions(), pytest.raises(UserError, match=r"dive: cannot be read"):
         read_class_folders(root)
 
 
