@@ -47,7 +47,7 @@ setup(
         "torch>=2.11",
         "triton>=3.6",  # torch's CUDA build pins its own version; the CPU build brings none
         "nvidia-dali-cuda130>=2.4",
-        "av>=14",
+        "av>=17",
         "numpy>=1.26",
         "pyyaml>=6",
         "jsonargparse>=4.53",

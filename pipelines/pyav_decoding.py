@@ -6,10 +6,10 @@ The frames enter the same DALI graph as decoded pictures; crop, resize and flip 
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
 from tdn.pipelines.plans import View
 from tdn.pipelines.video_reading import DecodingError, decoded_frames, open_video
@@ -32,18 +32,22 @@ def decode_frames(view: View, file: str | io.BytesIO) -> npt.NDArray[np.uint8]:
         OSError: The storage fails.
     """
     clip, (top, left, height, width) = view.clip, view.crop.window
-    wanted = iter(np.unique(view.frames).tolist())
-    target = next(wanted)
-    pictures: list[npt.NDArray[Any]] = []
+    wanted = np.unique(view.frames).tolist()
+    pictures = np.empty((len(wanted), height, width, 3), np.uint8)
+    # One for all frames: those that frames make for themselves take longer to be made than to do
+    # their work, and start a thread for every core.
+    colours = VideoReformatter()
+    done = 0
     with open_video(file) as (container, stream):
         for number, frame in enumerate(decoded_frames(container, stream)):
-            if number != target:
+            if number != wanted[done]:
                 continue
             if (frame.width, frame.height) != (clip.width, clip.height):
                 raise DecodingError(f"frame {number} has another size than the first")
-            picture = np.rot90(frame.to_ndarray(format="rgb24"), clip.rotation // 90)
-            pictures.append(picture[top : top + height, left : left + width].copy())
-            target = next(wanted, -1)
-            if target < 0:
-                return np.stack(pictures)
-    raise DecodingError(f"frame {target} is missing")
+            picture = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            upright = np.rot90(picture, clip.rotation // 90)
+            pictures[done] = upright[top : top + height, left : left + width]
+            done += 1
+            if done == len(wanted):
+                return pictures
+    raise DecodingError(f"frame {wanted[done]} is missing")
