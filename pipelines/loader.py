@@ -220,6 +220,7 @@ def create_loader(
         seed=config.seed,
         rank=rank,
         world_size=world_size,
+        accumulate=config.training.accumulate if split == "train" else 1,
         evaluation=config.evaluation if split == "test" else EvaluationConfig(),
     )
     _check_count(planner)
@@ -256,10 +257,11 @@ def _check_count(planner: Planner) -> None:
             f"{manifest.list_path}: none of its {len(manifest)} videos is usable, the first one "
             f"(line {line}, {path}): {why}; correct the paths or data.root"
         )
-    together = planner.data.batch_size * planner.world_size
+    together = planner.data.batch_size * planner.world_size * planner.accumulate
     if planner.train and usable < together:
+        times = f", {planner.accumulate} times" if planner.accumulate > 1 else ""
         raise UserError(
             f"{manifest.list_path}: {usable} usable videos are fewer than one batch of {together} "
-            f"({planner.data.batch_size} on each of {planner.world_size} processes); lower "
-            "data.batch_size"
+            f"({planner.data.batch_size} on each of {planner.world_size} processes{times}); lower "
+            f"{'training.accumulate or ' if times else ''}data.batch_size"
         )

@@ -60,6 +60,7 @@ class Planner:
         seed: Seed of everything random.
         rank: This process among all, from 0.
         world_size: Number of processes.
+        accumulate: Batches that make a step of training together.
         evaluation: Clips and crops of each video where ``train`` is false.
         failed: Places that turned out to be undecodable. Training puts another video there, so that
             all processes stay in step; otherwise they are left out. A place's fate depends on
@@ -73,6 +74,7 @@ class Planner:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
+    accumulate: int = 1
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     failed: set[Place] = field(default_factory=set)
     _order: tuple[int, npt.NDArray[np.int32]] = field(
@@ -97,14 +99,14 @@ class Planner:
 
     @property
     def steps(self) -> int:
-        """Steps per epoch of this process.
+        """Steps per epoch of this process; what the trainer accumulates counts one by one.
 
         Training drops the last incomplete batch of all processes together; otherwise everything is
         kept, and processes may differ in their steps.
         """
         videos, batch = len(self.rows), self.data.batch_size
         if self.train:
-            return videos // (batch * self.world_size)
+            return videos // (batch * self.world_size * self.accumulate) * self.accumulate
         mine = len(range(self.rank, videos, self.world_size))
         return -(-mine * self.views_per_video // batch)
 

@@ -73,7 +73,8 @@ class DataConfig:
     """Tar shards read side by side: the clips of so many are shuffled together; 0 shuffles all
     clips, which reads every shard here and there."""
     batch_size: int = 8
-    """Clips per process and step."""
+    """Clips that pass the network together, per process; a step has training.accumulate times as
+    many."""
     sampling: Literal["sparse", "dense"] = "sparse"
     """sparse: segments from equal parts of the whole video (paper section 3.1); dense: from a part
     of dense_span frames."""
@@ -170,6 +171,9 @@ class TrainingConfig:
     """Arithmetic of the network: auto is bf16 on a GPU that has it, else fp16; fp32 on a CPU."""
     resume: str = "auto"
     """auto (the run folder's last checkpoint, if any), a checkpoint's path, or none."""
+    accumulate: int = 1
+    """Batches per process and step: one update with the mean of their gradients, as of one batch of
+    so many times the clips (but for batch norm), in the memory of one."""
     label_smoothing: float = 0.0
     """Probability mass spread over all classes, 0 to 1."""
     mixup: float = 0.0

@@ -303,6 +303,7 @@ _RULES = (
     Rule("schedule.min_lr", lambda v: 0 <= v < math.inf, "a number from 0"),
     Rule("schedule.warmup_epochs", lambda v: 0 <= v < math.inf, "a number from 0"),
     Rule("training.epochs", lambda v: v >= 1, "a whole number from 1"),
+    Rule("training.accumulate", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.label_smoothing", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     Rule("training.mixup", lambda v: 0 <= v < math.inf, "a number from 0 (off), such as 0.8"),
     Rule("training.cutmix", lambda v: 0 <= v < math.inf, "a number from 0 (off), such as 1"),

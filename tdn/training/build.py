@@ -17,7 +17,7 @@ from tdn.training.distributed import Processes
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.run_folder import Checkpoint, RunFolder, read_checkpoint
-from tdn.training.state import Pace, RunState, check_resumable, check_same_pace
+from tdn.training.state import Pace, RunState, check_resumable, check_same_pace, global_batch
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader
@@ -85,8 +85,8 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
         closing(tdn.create_loader(config, "validation", **place))
     )
     pace = Pace(
-        steps_per_epoch=len(train_loader),
-        global_batch=config.data.batch_size * processes.world_size,
+        steps_per_epoch=len(train_loader) // config.training.accumulate,
+        global_batch=global_batch(config, processes.world_size),
         videos=train_loader.fingerprint(),
     )
     if start.checkpoint is not None and start.path is not None:

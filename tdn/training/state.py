@@ -60,6 +60,11 @@ class Pace:
     """Checksum of the usable videos: others have another order."""
 
 
+def global_batch(config: Config, world_size: int) -> int:
+    """Clips a step, over all processes."""
+    return config.data.batch_size * config.training.accumulate * world_size
+
+
 def make_checkpoint(
     state: RunState, model: nn.Module, step: TrainingStep, config: Config, pace: Pace
 ) -> Checkpoint:
@@ -104,8 +109,8 @@ def check_same_pace(checkpoint: Checkpoint, path: Path, pace: Pace) -> None:
         raise UserError(
             f"{path}: trained with {former.steps_per_epoch} steps an epoch of "
             f"{former.global_batch} clips, now it would be {pace.steps_per_epoch} of "
-            f"{pace.global_batch}; keep data.train_list and data.batch_size x processes, "
-            "or start a new run with model.pretrained"
+            f"{pace.global_batch}; keep data.train_list and data.batch_size x "
+            "training.accumulate x processes, or start a new run with model.pretrained"
         )
     if former != pace:
         _log.warning(

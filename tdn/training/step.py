@@ -1,24 +1,24 @@
-"""One training step: forward, loss, backward, clip, update (paper section 4.2).
+"""One training step: forward, loss and backward of its batches, clip, update (paper section 4.2).
 
 Nothing here waits for the device: results stay there as tensors.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 
 from tdn.config import Config
 from tdn.training.distributed import Processes
 from tdn.training.mixing import draw_mix
 from tdn.training.precision import Precision
+from tdn.training.replicas import averaging, replicated
 from tdn.training.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ class StepResult(NamedTuple):
     loss: Tensor
     """(), float32: the mean over this process's clips."""
     logits: Tensor
-    """(B, classes)."""
+    """(B, classes), B the clips of all its batches."""
     labels: Tensor
     """(B,), int64: those that the predictions are to be compared with."""
+    rows: Tensor
+    """(B,), int64, on the CPU: where the clips stand in the list."""
     gradient_norm: Tensor
     """(), float32: L2 norm of all gradients before clipping."""
 
@@ -46,8 +48,8 @@ class TrainingStep:
         optimizer: Over its parameters.
         precision: What the network computes in.
         schedule: The learning rate by step.
-        config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` label smoothing,
-            mixup and cutmix.
+        config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` accumulation, label
+            smoothing, mixup and cutmix.
         processes: Gradients are averaged over them.
     """
 
@@ -63,7 +65,7 @@ class TrainingStep:
         self.optimizer = optimizer
         self.scaler = precision.scaler()
         self._parameters = list(model.parameters())
-        self._network = _replicated(model, processes)
+        self._network = replicated(model, processes)
         self._precision = precision
         self._schedule = schedule
         self._training = config.training
@@ -71,18 +73,43 @@ class TrainingStep:
         self._seed = config.seed
         self._processes = processes
 
-    def __call__(self, batch: Batch, step: int) -> StepResult:
-        """Train on a batch.
+    def __call__(self, batches: Iterable[Batch], step: int) -> StepResult:
+        """Make one update, with the mean of the batches' gradients.
 
         Args:
-            batch: This process's clips.
+            batches: This process's clips: ``training.accumulate`` batches, asked for one by one.
             step: The step's number in the run, from 0: it decides the learning rate and all
                 randomness, so that a resumed run repeats what an uninterrupted one does.
         """
-        seed_step(self._seed, step, self._processes.rank)
+        count = self._training.accumulate
+        parts = []
+        for number, batch in enumerate(batches):
+            with averaging(self._network, now=number == count - 1):
+                parts.append(self._learn(batch, step * count + number))
+        losses, logits, labels, rows = zip(*parts, strict=True)
+        return StepResult(
+            loss=torch.stack(losses).mean(),
+            logits=torch.cat(logits),
+            labels=torch.cat(labels),
+            rows=torch.cat(rows),
+            gradient_norm=self._update(step),
+        )
+
+    def _learn(self, batch: Batch, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Add a batch's part to the gradients.
+
+        Args:
+            batch: The clips.
+            number: The batch's in the run, from 0.
+
+        Returns:
+            As in ``StepResult``: loss, logits, labels and rows.
+        """
+        place = self._seed, number, self._processes.rank
+        seed_step(*place)
         clips = batch.clips.to(self._processes.device, non_blocking=True)
         labels = batch.labels.to(self._processes.device, non_blocking=True)
-        mix = draw_mix(self._training, self._seed, step, self._processes.rank, clips.shape)
+        mix = draw_mix(self._training, *place, clips.shape)
         smoothing = self._training.label_smoothing
 
         with self._precision.autocast():
@@ -93,7 +120,11 @@ class TrainingStep:
             loss = mix.loss(logits.float(), labels, smoothing)
             labels = mix.dominant(labels)
 
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss / self._training.accumulate).backward()
+        return loss.detach(), logits.detach(), labels, batch.indices
+
+    def _update(self, step: int) -> Tensor:
+        """Change the weights by the gradients; gives the norm that these had."""
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._largest_norm)
         for group in self.optimizer.param_groups:
@@ -101,7 +132,7 @@ class TrainingStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
-        return StepResult(loss.detach(), logits.detach(), labels, norm)
+        return norm
 
     def close(self) -> None:
         """Let go of what belongs to the group of processes.
@@ -112,29 +143,10 @@ class TrainingStep:
         del self._network
 
 
-def _replicated(model: nn.Module, processes: Processes) -> nn.Module:
-    """The network with its gradients averaged over the processes.
+def seed_step(seed: int, batch: int, rank: int) -> None:
+    """Seed torch's generators as a pure function of the run's seed, the batch and the process.
 
-    Buffers are not broadcast every step: while training nothing reads the running statistics of
-    batch norm, and everyone takes the main process's before a validation and they are what a
-    checkpoint holds, as if they had been. Batch statistics are each process's own, as published.
+    So dropout needs no saved state, and no two processes or batches share its draws.
     """
-    if processes.alone:
-        return model
-    device = processes.device
-    known = inspect.signature(DistributedDataParallel).parameters
-    # torch 2.13 renamed the option and warns of its former name.
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    settings: dict[str, Any] = {"gradient_as_bucket_view": True, buffers: False}
-    if device.type == "cuda":
-        settings["device_ids"] = [device.index]
-    return DistributedDataParallel(model, **settings)
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch's generators as a pure function of the run's seed, the step and the process.
-
-    So dropout needs no saved state, and no two processes or steps share its draws.
-    """
-    state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
+    state = np.random.SeedSequence((seed, batch, rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0]))

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -32,6 +34,9 @@ from tdn.training.run_folder import RunFolder
 from tdn.training.schedules import check_schedule, create_schedule
 from tdn.training.state import RunState, make_checkpoint, restore, versions
 from tdn.training.step import StepResult, TrainingStep
+
+if TYPE_CHECKING:
+    from tdn.pipelines.loader import Batch
 
 
 @dataclass(frozen=True)
@@ -156,15 +161,12 @@ class Trainer:
     def _train_epoch(self) -> bool:
         """Train on the rest of the current epoch; False if asked to stop on the way."""
         self.parts.model.train()
-        self.parts.train_loader.set_epoch(self.state.epoch, self.state.step_in_epoch)
-        batches = iter(self.parts.train_loader)
-        self.clock.restart()
+        accumulate = self.config.training.accumulate
+        batches = self._batches(self.state.step_in_epoch * accumulate)
         while self.state.step_in_epoch < self.steps_per_epoch:
-            with self.clock.waiting():
-                batch = next(batches)
-            result = self.step(batch, self.steps_done)
+            result = self.step(islice(batches, accumulate), self.steps_done)
             self.tally.add(result.loss, result.logits, result.labels)
-            self.unread.append((self.steps_done, batch.indices, result.loss))
+            self.unread.append((self.steps_done, result.rows, result.loss))
             self.state.step_in_epoch += 1
             self.journal.advance()
 
@@ -175,6 +177,16 @@ class Trainer:
             if stop:
                 return False
         return True
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        """The current epoch's batches from one on; the clock sees how long each is waited for."""
+        self.parts.train_loader.set_epoch(self.state.epoch, start)
+        batches = iter(self.parts.train_loader)
+        self.clock.restart()
+        while True:
+            with self.clock.waiting():
+                batch = next(batches)
+            yield batch
 
     def _report(self, result: StepResult) -> None:
         """Record the steps since the last report. Only here the loop waits for the device."""

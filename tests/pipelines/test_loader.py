@@ -37,6 +37,15 @@ def test_batches_have_the_documented_shapes(config):
         assert batch.frame_numbers.dtype == torch.int64
 
 
+def test_an_epoch_holds_whole_steps_of_accumulated_batches(config):
+    config.training.accumulate = 2
+    assert len(create_loader(config, "train")) == len(LENGTHS) // 4 * 2 == 4
+    assert len(create_loader(config, "validation")) == 6
+    config.training.accumulate = 6
+    with pytest.raises(UserError, match=r"one batch of 12 .*6 times.*training\.accumulate"):
+        create_loader(config, "train")
+
+
 def test_every_codec_gives_exactly_the_frames_it_says(config):
     """The number in the picture is the number reported: training, with crops and flips off."""
     config.data.flip = False

@@ -46,6 +46,10 @@ def planner(manifest, *, train=True, batch=3, rank=0, world_size=1, seed=5, **da
     return Planner(manifest, settings, 8, train, seed, rank, world_size)
 
 
+def accumulating(manifest, accumulate, **settings) -> Planner:
+    return dataclasses.replace(planner(manifest, **settings), accumulate=accumulate)
+
+
 def plain(views):
     return [(v.clip.row, v.label, v.frames.tolist(), v.crop) for v in views]
 
@@ -57,6 +61,20 @@ def test_the_global_order_does_not_depend_on_the_number_of_processes(manifest, w
     assert {p.steps for p in processes} == {one.steps}
     for step in range(one.steps):
         together = [view for p in processes for view in p.batch(epoch, step)]
+        assert plain(together) == plain(one.batch(epoch, step))
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(0, 3))
+def test_batches_of_one_step_are_one_large_batch(manifest, world, batch, count, epoch):
+    processes = [
+        accumulating(manifest, count, batch=batch, rank=rank, world_size=world)
+        for rank in range(world)
+    ]
+    one = planner(manifest, batch=batch * world * count)
+    assert {p.steps for p in processes} == {one.steps * count}
+    for step in range(one.steps):
+        numbers = range(step * count, (step + 1) * count)
+        together = [view for n in numbers for p in processes for view in p.batch(epoch, n)]
         assert plain(together) == plain(one.batch(epoch, step))
 
 

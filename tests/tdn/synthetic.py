@@ -33,6 +33,7 @@ class SyntheticLoader:
         self.count = int(lists[0] if self.train else lists[1])
         self.views_per_video = 1
         self.batch_size, self.seed = config.data.batch_size, config.seed
+        self.accumulate = config.training.accumulate
         self.rank, self.world_size = rank, world_size
         self.epoch = self.start_step = 0
         self.before_batch: Callable[[int, int], object] = lambda *_: None
@@ -65,7 +66,7 @@ class SyntheticLoader:
             return [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         together = self.batch_size * self.world_size
-        steps = self.count // together
+        steps = self.count // (together * self.accumulate) * self.accumulate
         return list(order[: steps * together].reshape(steps, self.world_size, -1)[:, self.rank])
 
 

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch.distributed as dist
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
 import tdn
 from tdn.config import TrainingConfig
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
-from tdn.training.distributed import open_processes
+from tdn.training import step
+from tdn.training.distributed import Processes, open_processes
+from tdn.training.replicas import replicated
 from tdn.training.trainer import train
 from tests.tdn import synthetic
 
@@ -51,6 +55,34 @@ def run_and_evaluate(folder: Path) -> None:
     keep(folder, "metrics", evaluate(config, result.best))
     config.data.validation_list, config.output = "1", str(folder / "one_video")
     keep(folder, "one", evaluate(config, result.best))
+
+
+def accumulate(folder: Path) -> None:
+    """Steps of two batches of 2 clips on each process; gradients are averaged once a step."""
+    averaged = 0
+
+    def average(group, bucket):  # torch wants no annotations, or those of its own
+        nonlocal averaged
+        averaged += 1  # the network has one bucket
+        return allreduce_hook(group, bucket)
+
+    def counting(model: nn.Module, processes: Processes) -> nn.Module:
+        replica = replicated(model, processes)
+        replica.register_comm_hook(None, average)
+        return replica
+
+    step.replicated = counting
+    train(
+        synthetic.tiny_config(
+            str(folder / "run"),
+            model__name="tiny",
+            model__dropout=0.0,
+            data__batch_size=2,
+            training__accumulate=2,
+        )
+    )
+    step.replicated = replicated
+    keep(folder, "averaged", averaged)
 
 
 def stop_and_resume(folder: Path) -> None:

@@ -25,6 +25,7 @@ SCRIPT = Path(__file__).with_name("processes.py")
 ROOT = Path(__file__).parents[3]
 TASKS = (
     "run_and_evaluate",
+    "accumulate",
     "stop_and_resume",
     "stop_while_validating",
     "fail_on_one",
@@ -102,6 +103,14 @@ def test_evaluation_scores_every_video_once_and_as_one_process_does(two, tmp_pat
     assert found[0] == found[1]
     assert (found[0]["top1"], found[0]["top5"]) == (metrics["top1"], metrics["top5"])
     assert (found[0]["videos"], found[0]["world_size"]) == (31, 2)
+
+
+def test_a_step_of_several_batches_averages_gradients_once(two, tmp_path, tiny):
+    assert read(two / "accumulate", "averaged") == [15, 15]
+    alone = train(tiny_config(str(tmp_path), model__name="tiny", model__dropout=0.0))
+    pair = weights(two / "accumulate" / "run" / "checkpoints" / "last.pt")
+    for name, value in weights(alone.last).items():
+        torch.testing.assert_close(pair[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_a_process_without_videos_does_not_mind(two):

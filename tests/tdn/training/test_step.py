@@ -61,7 +61,7 @@ def test_sgd_is_the_published_update(clip_norm, clips):
     velocity = [np.zeros_like(weight), np.zeros_like(bias)]
     for number in range(3):
         batch = make_batch(np.arange(8) + 8 * number)
-        result = step(batch, number)
+        result = step([batch], number)
 
         x = batch.clips.double().div(255).mean((1, 2)).flatten(1).numpy()
         scores = x @ weight.T + bias
@@ -88,9 +88,9 @@ def test_the_schedule_decides_the_rate_of_each_step():
     model = TinyNetwork("tiny", 6, 0.0, 16)
     step = make_step(model, schedule__name="step", schedule__milestones=[1], schedule__gamma=1e-9)
     before = model.head.weight.detach().clone()
-    step(make_batch(np.arange(8)), 5)
+    step([make_batch(np.arange(8))], 5)
     torch.testing.assert_close(model.head.weight.detach(), before, rtol=0, atol=1e-6)
-    step(make_batch(np.arange(8)), 4)
+    step([make_batch(np.arange(8))], 4)
     assert (model.head.weight.detach() - before).abs().max() > 1e-4
 
 
@@ -99,7 +99,49 @@ def test_label_smoothing_is_in_the_loss():
     model = TinyNetwork("tiny", 6, 0.0, 16)
     batch = make_batch(np.arange(8))
     expected = F.cross_entropy(model(batch.clips), batch.labels, label_smoothing=0.3).item()
-    assert make_step(model, training__label_smoothing=0.3)(batch, 0).loss.item() == expected
+    assert make_step(model, training__label_smoothing=0.3)([batch], 0).loss.item() == expected
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_batches_of_one_step_are_one_large_batch(precision):
+    """Three updates with four batches of 2 clips each, and with one batch of 8."""
+    results, weights = {}, {}
+    for count in (1, 4):
+        torch.manual_seed(0)
+        model = TinyNetwork("tiny", 6, 0.0, 16)
+        step = make_step(
+            model,
+            precision,
+            training__accumulate=count,
+            optimizer__clip_norm=0.1,
+            optimizer__lr=1.0,
+        )
+        for number in range(3):
+            rows = np.arange(8 * number, 8 * number + 8)
+            result = step([make_batch(part) for part in np.split(rows, count)], number)
+            assert torch.equal(result.rows, torch.from_numpy(rows))
+        results[count], weights[count] = result, model.state_dict()
+    one, four = results.values()
+    assert torch.equal(one.labels, four.labels)
+    close = {"rtol": 2e-2, "atol": 2e-3} if precision == "fp16" else {}
+    for key in ("loss", "logits", "gradient_norm"):
+        torch.testing.assert_close(getattr(one, key), getattr(four, key), **close)
+    for name, value in weights[1].items():
+        torch.testing.assert_close(weights[4][name], value, **close)
+
+
+def test_batches_of_one_step_have_their_own_dropout():
+    torch.manual_seed(0)
+    model = TinyNetwork("tiny", 6, 0.5, 16)
+    batch = make_batch(np.arange(8))
+    step = make_step(model, training__accumulate=2, optimizer__lr=1e-12)
+    first, second = step([batch, batch], 3).logits.chunk(2)
+    assert not torch.allclose(first, second)
+    third, fourth = step([batch, batch], 4).logits.chunk(2)
+    assert not torch.allclose(second, third)
+    alone = [make_step(model, optimizer__lr=1e-12)([batch], number).logits for number in (6, 9)]
+    torch.testing.assert_close(first, alone[0])
+    torch.testing.assert_close(fourth, alone[1])
 
 
 @pytest.mark.parametrize("settings", [{"mixup": 0.8}, {"cutmix": 1.0}])
@@ -120,7 +162,7 @@ def test_mixed_clips_and_labels_are_what_is_trained_on(settings):
         step = make_step(copied, training__label_smoothing=0.1, **{
             f"training__{key}": value for key, value in settings.items()
         })  # fmt: skip
-        result = step(batch, number)
+        result = step([batch], number)
         torch.testing.assert_close(result.logits, logits)
         torch.testing.assert_close(result.loss, mix.loss(logits, batch.labels, 0.1).detach())
         dominant = batch.labels if mix.share >= 0.5 else batch.labels.roll(-mix.shift)
@@ -139,7 +181,7 @@ def test_reduced_precision_trains_and_clips_true_gradients(precision):
         model = TinyNetwork("tiny", 6, 0.0, 16)
         step = make_step(model, name, schedule__name="constant", optimizer__lr=1.0)
         batch = make_batch(np.arange(8))
-        losses = [step(batch, number) for number in range(15)]
+        losses = [step([batch], number) for number in range(15)]
         norms[name] = losses[0].gradient_norm.item()
         assert losses[-1].loss < 0.7 * losses[0].loss
         assert all(p.dtype == torch.float32 for p in model.parameters())
@@ -163,5 +205,5 @@ def test_a_step_repeats_exactly_whatever_was_drawn_before():
         torch.manual_seed(0)
         model = TinyNetwork("tiny", 6, 0.5, 16)
         torch.rand(draws)
-        results.append(make_step(model)(make_batch(np.arange(8)), 3).logits)
+        results.append(make_step(model)([make_batch(np.arange(8))], 3).logits)
     assert torch.equal(*results)

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -201,6 +202,39 @@ def test_mixing_goes_on_where_it_stopped(tmp_path, tiny):
     assert losses != plain
 
 
+def test_steps_of_several_batches_count_and_resume_as_steps(tmp_path, tiny):
+    settings = {"data__batch_size": 2, "training__accumulate": 4, "model__dropout": 0.5}
+    whole = run(tmp_path / "whole", **settings)
+    assert whole.step == 15
+    served = [rows for _, _, rows in tiny.loaders[0].served]
+    start = events(tmp_path / "whole", "start")[0]
+    assert (start["steps_per_epoch"], start["global_batch"]) == (5, 8)
+    assert {line["clips"] for line in events(tmp_path / "whole", "train")} == {8, 16}
+
+    tiny.hooks["train"] = ask_to_stop((1, 9))  # the second of the third step's four batches
+    assert run(tmp_path / "parts", **settings).step == 5 + 3
+    tiny.hooks.clear()
+    assert_same(whole.last, run(tmp_path / "parts", **settings).last)
+
+    tiny.loaders.clear()
+    run(tmp_path / "large", model__dropout=0.5)
+    large = [rows for _, _, rows in tiny.loaders[0].served]
+    assert np.concatenate(served).reshape(-1, 8).tolist() == large
+
+
+def test_a_run_may_go_on_with_other_parts_of_the_same_batch(tmp_path, tiny):
+    """On fewer processes or in less memory: 8 clips a step, as four batches of 2."""
+    settings = {"model__name": "tiny", "model__dropout": 0.0}
+    whole = run(tmp_path / "whole", **settings)
+    tiny.hooks["train"] = ask_to_stop((1, 2))
+    run(tmp_path / "parts", **settings)
+    tiny.hooks.clear()
+    resumed = run(tmp_path / "parts", **settings, data__batch_size=2, training__accumulate=4)
+    one, other = tensors(whole.last), tensors(resumed.last)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
+
+
 def test_momentum_of_sgd_is_resumed(tmp_path, tiny):
     whole = run(tmp_path / "whole")
     tiny.hooks["train"] = ask_to_stop((1, 1), signal.SIGTERM)
@@ -328,6 +362,7 @@ def test_resume_from_a_path_goes_on_in_another_folder(tmp_path, tiny):
         ({"model__temporal": TemporalConfig(directions="next")}, "model.temporal"),
         ({"optimizer__name": "adamw"}, "optimizer.name"),
         ({"data__batch_size": 4}, "data.batch_size"),
+        ({"training__accumulate": 2}, "training.accumulate"),
         ({"data__train_list": "60"}, "data.train_list"),
         ({"data__batch_size": 7, "data__train_list": "40"}, "data.batch_size"),
         ({"training__resume": "missing.pt"}, "training.resume"),
