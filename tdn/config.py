@@ -134,7 +134,10 @@ class OptimizerConfig:
     name: Literal["sgd", "adamw"] = "sgd"
     """sgd (momentum, no Nesterov: the published recipe) or adamw."""
     lr: float = 0.01
-    """Learning rate at the global batch of the recipe; nothing rescales it silently."""
+    """Learning rate, at a global batch of base_batch clips if that is given."""
+    base_batch: int = 0
+    """Clips a step, of all processes, that lr is meant for: another number multiplies it by
+    clips / base_batch (the linear rule). 0 takes lr as it is."""
     weight_decay: float = 5e-4
     """Weight decay on all parameters, biases and batch norm included, as published."""
     momentum: float = 0.9

@@ -291,6 +291,7 @@ _RULES = (
         "pixels from 33: one number or [height, width]",
     ),
     Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
+    Rule("optimizer.base_batch", lambda v: v >= 0, "a whole number of clips from 0 (0: off)"),
     Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),
     Rule("optimizer.momentum", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     Rule("optimizer.clip_norm", lambda v: 0 <= v < math.inf, "a number from 0 (0: no clipping)"),

@@ -10,8 +10,9 @@ starts over. SIGTERM, SIGUSR2 and Ctrl-C end it with a checkpoint after the curr
 
 (without a GPU: a number of processes, such as 2, in place of gpu.)
 
-data.batch_size is per process: on another number of GPUs keep optimizer.lr in proportion to
-batch_size x processes. Exit status: 0 all epochs are done, 75 stopped on request (run it again).
+data.batch_size is per process: on another number of GPUs the learning rate should keep in
+proportion to the batch of all, which optimizer.base_batch does; or training.accumulate keeps the
+batch. Exit status: 0 all epochs are done, 75 stopped on request (run it again).
 """
 
 from __future__ import annotations

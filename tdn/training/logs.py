@@ -220,6 +220,12 @@ class Console:
             f"{event['global_batch']} clips a step; run folder {event['output']}",
             flush=True,
         )
+        if event["base_batch"]:
+            print(
+                f"learning rate {event['lr']:g}: optimizer.lr times {event['global_batch']} clips "
+                f"a step / optimizer.base_batch {event['base_batch']}",
+                flush=True,
+            )
         if event["resumed_from"]:
             print(f"resumed from {event['resumed_from']} after step {event['step']}", flush=True)
         if event["pretrained"]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from tdn.config import Config, ScheduleConfig
+from tdn.config import Config, OptimizerConfig, ScheduleConfig
 from tdn.errors import UserError
 
 WARMUP_START = 0.01
@@ -21,12 +21,26 @@ ONE_CYCLE_END = ONE_CYCLE_START * 1e-4
 Schedule = Callable[[int], float]
 
 
-def create_schedule(config: Config, steps_per_epoch: int) -> Schedule:
+def peak_rate(config: OptimizerConfig, global_batch: int) -> float:
+    """The highest learning rate of a run: in proportion to the batch, if that was asked for.
+
+    Args:
+        config: ``lr`` and ``base_batch`` are read.
+        global_batch: Clips a step, over all processes.
+
+    Returns:
+        The rate by the linear rule (Goyal et al. 2017, section 2.1).
+    """
+    return config.lr * (global_batch / config.base_batch) if config.base_batch else config.lr
+
+
+def create_schedule(config: Config, steps_per_epoch: int, global_batch: int) -> Schedule:
     """The learning rate of every step of a run.
 
     Args:
-        config: ``schedule``, ``optimizer.lr`` and ``training.epochs`` are read.
+        config: ``schedule``, ``optimizer`` and ``training.epochs`` are read.
         steps_per_epoch: Optimizer steps in an epoch.
+        global_batch: Clips a step, over all processes.
 
     Returns:
         A function from a step's number, counted from 0 over the whole run, to its rate.
@@ -34,7 +48,7 @@ def create_schedule(config: Config, steps_per_epoch: int) -> Schedule:
     return partial(
         learning_rate,
         config.schedule,
-        config.optimizer.lr,
+        peak_rate(config.optimizer, global_batch),
         steps_per_epoch,
         config.training.epochs * steps_per_epoch,
     )
@@ -51,7 +65,7 @@ def learning_rate(
 
     Args:
         schedule: The schedule and its constants.
-        peak: The highest rate, ``optimizer.lr``.
+        peak: The highest rate.
         steps_per_epoch: Steps in an epoch.
         total: Steps in the run.
         step: From 0 to total - 1.
@@ -83,19 +97,23 @@ def _one_cycle(peak: float, total: int, step: int) -> float:
     return _cosine(peak, peak * ONE_CYCLE_END, (step - top) / max(last - top, 1))
 
 
-def check_schedule(config: Config) -> None:
+def check_schedule(config: Config, global_batch: int) -> None:
     """Refuse a schedule that cannot run as written.
+
+    Args:
+        config: What ``create_schedule`` reads.
+        global_batch: Clips a step, over all processes.
 
     Raises:
         UserError: The warm-up does not end, or cosine would rise.
     """
-    schedule, epochs, peak = config.schedule, config.training.epochs, config.optimizer.lr
+    schedule, epochs = config.schedule, config.training.epochs
+    peak = peak_rate(config.optimizer, global_batch)
     if schedule.name != "one_cycle" and schedule.warmup_epochs >= epochs:
         raise UserError(
             f"schedule.warmup_epochs: {schedule.warmup_epochs:g} leaves nothing of the {epochs} "
             "training.epochs; make it shorter"
         )
     if schedule.name == "cosine" and schedule.min_lr > peak:
-        raise UserError(
-            f"schedule.min_lr: {schedule.min_lr:g} is above optimizer.lr {peak:g}; lower it"
-        )
+        rule = "optimizer.lr scaled to" if config.optimizer.base_batch else "optimizer.lr"
+        raise UserError(f"schedule.min_lr: {schedule.min_lr:g} is above {rule} {peak:g}; lower it")

@@ -31,8 +31,8 @@ from tdn.training.interruption import StopRequest
 from tdn.training.logs import Journal, shows_bar
 from tdn.training.metrics import Summary, Tally
 from tdn.training.run_folder import RunFolder
-from tdn.training.schedules import check_schedule, create_schedule
-from tdn.training.state import RunState, make_checkpoint, restore, versions
+from tdn.training.schedules import check_schedule, create_schedule, peak_rate
+from tdn.training.state import RunState, global_batch, make_checkpoint, restore, versions
 from tdn.training.step import StepResult, TrainingStep
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def train(config: Config | str | Path) -> TrainingResult:
     with ExitStack() as stack:
         processes = stack.enter_context(open_processes(config.training))
         with processes.failing_together():
-            check_schedule(config)
+            check_schedule(config, global_batch(config, processes.world_size))
             folder = RunFolder(config.output)
             start = find_start(config, folder)
             if start.state.epoch >= config.training.epochs:
@@ -112,7 +112,7 @@ class Trainer:
         self.start = start
         self.state = start.state
         self.steps_per_epoch = parts.pace.steps_per_epoch
-        self.schedule = create_schedule(config, self.steps_per_epoch)
+        self.schedule = create_schedule(config, self.steps_per_epoch, parts.pace.global_batch)
         self.step = TrainingStep(
             parts.model,
             parts.optimizer.optimizer,
@@ -298,6 +298,8 @@ class Trainer:
             parameters=sum(p.numel() for p in parts.model.parameters()),
             optimizer=config.optimizer.name,
             optimizer_backend=parts.optimizer.backend,
+            lr=peak_rate(config.optimizer, parts.pace.global_batch),
+            base_batch=config.optimizer.base_batch,
             precision=parts.precision.name,
             device=device_name(self.processes.device),
             world_size=self.processes.world_size,

@@ -18,7 +18,7 @@ STEPS = 7
 
 def schedule_of(steps: int = STEPS, **values: object):
     config = configured(**values)
-    return create_schedule(config, steps)
+    return create_schedule(config, steps, global_batch=8)
 
 
 def configured(**values: object) -> Config:
@@ -132,8 +132,25 @@ def test_rises_once_then_never_rises_and_stays_in_bounds(
 )
 def test_impossible_schedules_are_refused(values, key):
     with pytest.raises(UserError, match=key):
-        check_schedule(configured(**values))
+        check_schedule(configured(**values), global_batch=8)
 
 
 def test_the_default_schedule_is_accepted():
-    check_schedule(Config())
+    check_schedule(Config(), global_batch=8)
+
+
+@given(st.floats(1e-6, 10), st.integers(1, 512), st.integers(1, 512))
+def test_the_rate_is_in_proportion_to_the_batch_only_where_that_is_asked_for(lr, batch, base):
+    config = configured(name="cosine", lr=lr, min_lr=0)
+    assert create_schedule(config, STEPS, batch)(0) == lr
+    config.optimizer.base_batch = base
+    assert create_schedule(config, STEPS, batch)(0) == pytest.approx(lr * batch / base)
+    assert create_schedule(config, STEPS, base)(0) == lr
+
+
+def test_a_scaled_rate_must_not_fall_below_the_final_one():
+    config = configured(name="cosine", lr=0.1, min_lr=0.02)
+    config.optimizer.base_batch = 64
+    check_schedule(config, global_batch=16)
+    with pytest.raises(UserError, match=r"schedule\.min_lr.*scaled to 0\.0125"):
+        check_schedule(config, global_batch=8)

@@ -27,7 +27,7 @@ def make_step(model: nn.Module, precision: str = "fp32", **settings: object) -> 
         model,
         optimizer,
         choose_precision(precision, CPU),
-        create_schedule(config, 5),
+        create_schedule(config, 5, config.data.batch_size),
         config,
         ALONE,
     )

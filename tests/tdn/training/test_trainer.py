@@ -93,6 +93,18 @@ def test_the_log_tells_what_was_done(tmp_path, tiny):
     assert end["best_top1"] == max(line["top1"] for line in validations)
 
 
+def test_the_rate_follows_the_batch_where_that_is_asked_for_and_says_so(tmp_path, tiny, capsys):
+    plain = run(tmp_path / "plain", optimizer__lr=0.05, optimizer__base_batch=0)
+    assert "learning rate" not in capsys.readouterr().out
+    scaled = run(tmp_path / "scaled", optimizer__lr=0.1, optimizer__base_batch=16)
+    assert capsys.readouterr().out.count("learning rate 0.05") == 1
+    assert_same(plain.last, scaled.last)
+    (start,) = events(tmp_path / "scaled", "start")
+    assert (start["lr"], start["base_batch"]) == (0.05, 16)
+    assert events(tmp_path / "scaled", "train")[0]["lr"] == pytest.approx(0.05, rel=0.1)
+    assert load_config(tmp_path / "scaled" / "config.yaml").optimizer.lr == 0.1
+
+
 def test_validation_runs_every_so_often_and_at_the_end(tmp_path, tiny):
     run(tmp_path, training__epochs=5, training__validate_every=2)
     assert [line["epoch"] for line in events(tmp_path, "validation")] == [2, 4, 5]
