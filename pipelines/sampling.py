@@ -60,13 +60,14 @@ def dense_starts(frames: int, segments: int, span: int, place: float) -> Frames:
         frames: Number of frames in the video, N >= 1.
         segments: Segments per clip, T >= 1.
         span: Length of the part, frames; of a shorter video it is the whole.
-        place: Where the part lies, from 0 (at the start) to 1 (at the end).
+        place: Where the part lies, from 0 (at the start) to 1 (at the end). Drawn from the numbers
+            below 1, every start is as likely.
 
     Returns:
         (T,) first frames, from 0.
     """
     span = min(span, frames)
-    start = round(place * (frames - span))
+    start = min(int(place * (frames - span + 1)), frames - span)
     return start + np.arange(segments) * span // segments
 
 
