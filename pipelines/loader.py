@@ -105,10 +105,15 @@ class Loader:
             self._stream.close()
             self._stream = None
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ...; empty where the list gives only numbers."""
+        return self.planner.manifest.classes
+
     def fingerprint(self) -> str:
         """Checksum of the videos; equal on processes that may train together."""
         planner = self.planner
-        left_out = len(planner.manifest.usable) - len(planner.rows)
+        left_out = _shorter(planner)
         return planner.manifest.digest() + (f"-{left_out}" if left_out else "")
 
     def describe(self) -> str:
@@ -116,7 +121,8 @@ class Loader:
         manifest = self.planner.manifest
         decoders = describe_decoders(manifest, self.device.type == "cuda")
         need = memory_need(self.planner, self.device)
-        return f"{manifest.list_path}: {len(self.planner.rows)} videos, {decoders}; {need}"
+        videos = f"{manifest.list_path}: {len(self.planner.rows)} videos{_left_out(self.planner)}"
+        return f"{videos}, {decoders}; {need}"
 
     def _next_batch(self) -> tuple[Position, list[View], torch.Tensor]:
         """The next batch; a file that DALI cannot decode is excluded and the batch made again."""
@@ -261,7 +267,17 @@ def _check_count(planner: Planner) -> None:
     if planner.train and usable < together:
         times = f", {planner.accumulate} times" if planner.accumulate > 1 else ""
         raise UserError(
-            f"{manifest.list_path}: {usable} usable videos are fewer than one batch of {together} "
-            f"({planner.data.batch_size} on each of {planner.world_size} processes{times}); lower "
-            f"{'training.accumulate or ' if times else ''}data.batch_size"
+            f"{manifest.list_path}: {usable} usable videos{_left_out(planner)} are fewer than one "
+            f"batch of {together} ({planner.data.batch_size} on each of {planner.world_size} "
+            f"processes{times}); lower {'training.accumulate or ' if times else ''}data.batch_size"
         )
+
+
+def _shorter(planner: Planner) -> int:
+    """Usable videos that are too short for training."""
+    return len(planner.manifest.usable) - len(planner.rows)
+
+
+def _left_out(planner: Planner) -> str:
+    short = _shorter(planner)
+    return f" ({short} shorter ones left out by data.min_frames)" if short else ""

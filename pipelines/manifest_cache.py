@@ -41,10 +41,7 @@ def manifest_of(
         UserError: The data set or the manifest cannot be used.
     """
     if is_manifest(source):
-        manifest = Manifest(source)
-        if root:
-            manifest.root = Path(root).absolute()
-        return manifest
+        return _given_manifest(Path(source), root, tuple(classes), template)
     cache = cache_path(source, root, classes, template)
     began = time.time()
     # Processes that start together wait here for the first, and then take what it has just made.
@@ -58,6 +55,28 @@ def manifest_of(
     if report.read or len(report.manifest) > len(report.manifest.usable):
         _log.info("%s", report)
     return report.manifest
+
+
+def _given_manifest(
+    file: Path, root: str | Path, classes: tuple[str, ...], template: str
+) -> Manifest:
+    """A manifest that was made beforehand; what it was made with cannot be changed any more."""
+    manifest = Manifest(file)
+    if root:
+        manifest.root = Path(root).absolute()
+    if classes and manifest.classes not in ((), classes):
+        raise UserError(
+            f"{file}: was made with other class names than data.classes has; make it again with "
+            "'tdn index --classes'"
+        )
+    if template:
+        found = set(manifest.table["template"].unique().to_pylist()) - {"", template}
+        if found:
+            raise UserError(
+                f"{file}: has frames named like {min(found)}, not {template}; make it again with "
+                "'tdn index --frame-template'"
+            )
+    return manifest
 
 
 def cache_path(

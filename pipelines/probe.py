@@ -57,7 +57,7 @@ class Probe(NamedTuple):
     """Degrees, counter-clockwise, that turn the coded picture upright: 0, 90, 180 or 270; a slant
     is rounded to the nearest of them."""
     codec: str = ""
-    """FFmpeg's name: "vp9", "h264", ...; of frames that are pictures "jpeg", "png", ..."""
+    """FFmpeg's name: "vp9", "h264", ..., "png video"; of frames that are pictures "jpeg", "png"."""
     pixel_format: str = ""
     """FFmpeg's name: "yuv420p", ...; of pictures Pillow's: "rgb", "l", ..."""
     template: str = ""
@@ -151,7 +151,8 @@ def _probe_video(file: Callable[[], str | io.BytesIO], request: Request, known: 
         width=video.first.width,
         height=video.first.height,
         rotation=round(video.first.rotation / 90) * 90 % 360,
-        codec=video.codec,
+        # Told apart from pictures, which are decoded otherwise.
+        codec=f"{video.codec} video" if video.codec in PICTURE_CODECS else video.codec,
         pixel_format=video.first.format.name,
         plain=video.plain,
         decoded=video.decoded,

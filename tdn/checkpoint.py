@@ -53,6 +53,8 @@ class LoadReport:
     """The file's names of the tensors that nothing was taken from."""
     left_initial: tuple[str, ...]
     """Our names of the tensors that keep the value they had."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes it was trained on, where a run of ours had names."""
 
     def __str__(self) -> str:
         return (
@@ -100,7 +102,8 @@ def load_checkpoint(
         UserError: the file is missing, damaged, no checkpoint, or does not fit the network.
     """
     path = Path(path)
-    tensors = _state_dict(_read(path), path)
+    content = _read(path)
+    tensors = _state_dict(content, path)
     own = model.state_dict()
     kind = OWN if tensors.keys() == own.keys() else _recognise(tensors, path)
     if kind == TORCHVISION:
@@ -118,7 +121,8 @@ def load_checkpoint(
         heads = [head for head in UPSTREAM_HEADS if f"{head}.weight" in tensors]
         model.upstream_head = heads[0] if heads and not new_head else None
     left_initial = tuple(name for name in own if name not in values)
-    return LoadReport(path, kind, tuple(values), match.skipped, left_initial)
+    classes = tuple(map(str, content.get("classes", ()))) if kind == OWN and not new_head else ()
+    return LoadReport(path, kind, tuple(values), match.skipped, left_initial, classes)
 
 
 def export_upstream(model: Network, *, head: str | None = None) -> dict[str, Tensor]:

@@ -9,9 +9,10 @@ import av
 import numpy as np
 
 ENCODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9", "h264": "libx264", "mjpeg": "mjpeg"}
-ENCODERS |= {"mpeg4": "mpeg4", "hevc": "libx265"}
+ENCODERS |= {"mpeg4": "mpeg4", "hevc": "libx265", "png": "png"}
 SUFFIXES = {"vp8": ".webm", "vp9": ".webm", "h264": ".mp4", "hevc": ".mp4", "mjpeg": ".avi"}
-SUFFIXES |= {"mpeg4": ".mp4"}
+SUFFIXES |= {"mpeg4": ".mp4", "png": ".mov"}
+PIXEL_FORMATS = {"mjpeg": "yuvj420p", "png": "rgb24"}
 ROWS, COLUMNS = 2, 4
 OPTIONS = {
     "vp9": {"cpu-used": "8", "g": "6"},
@@ -77,7 +78,7 @@ def write_video(
             container.metadata["title"] = title
         stream = container.add_stream(ENCODERS[codec], rate=12)
         stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = PIXEL_FORMATS.get(codec, "yuv420p")
         stream.bit_rate = 800_000
         stream.options = OPTIONS.get(codec, OPTIONS["vp9"]) if options is None else options
         sound = (

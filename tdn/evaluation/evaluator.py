@@ -23,6 +23,7 @@ from tdn.errors import UserError
 from tdn.evaluation.forward import predict
 from tdn.evaluation.scores import Scores, save_metrics
 from tdn.training.build import check_same_data, create_network
+from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.logs import shows_bar
 from tdn.training.precision import Precision, choose_precision
@@ -59,7 +60,7 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
             place = {"rank": processes.rank, "world_size": processes.world_size}
             loader = tdn.create_loader(config, "test", **place)
             stack.enter_context(closing(loader))
-            model = _trained_model(config, checkpoint).to(processes.device)
+            model = _trained_model(config, checkpoint, loader.classes).to(processes.device)
         check_same_data(processes, validation_list=loader)
         bar = "evaluating" if shows_bar(config, processes.is_main) else None
         parts = processes.gather_to_main(score(model, loader, precision, processes.device, bar))
@@ -110,7 +111,7 @@ def score(
     )
 
 
-def _trained_model(config: Config, checkpoint: str | Path) -> nn.Module:
+def _trained_model(config: Config, checkpoint: str | Path, classes: tuple[str, ...]) -> nn.Module:
     model = create_network(config.model)
     report = tdn.load_checkpoint(model, checkpoint)
     if report.left_initial:
@@ -118,6 +119,7 @@ def _trained_model(config: Config, checkpoint: str | Path) -> nn.Module:
             f"{checkpoint}: {report.format}, which does not set {report.left_initial[0]}; "
             "train from it with model.pretrained, and test the result"
         )
+    check_same_classes("data.validation_list", classes, str(checkpoint), report.classes)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

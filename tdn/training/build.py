@@ -13,6 +13,7 @@ from torch import nn
 import tdn
 from tdn.config import Config, ModelConfig
 from tdn.network import Network
+from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
@@ -84,6 +85,9 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     validation_loader = stack.enter_context(
         closing(tdn.create_loader(config, "validation", **place))
     )
+    check_same_classes(
+        "data.validation_list", validation_loader.classes, "data.train_list", train_loader.classes
+    )
     pace = Pace(
         steps_per_epoch=len(train_loader) // config.training.accumulate,
         global_batch=global_batch(config, processes.world_size),
@@ -91,6 +95,8 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     )
     if start.checkpoint is not None and start.path is not None:
         check_same_pace(start.checkpoint, start.path, pace)
+        former = start.checkpoint.get("classes", ())
+        check_same_classes("data.train_list", train_loader.classes, str(start.path), former)
     model, pretrained = _initial_model(config, start.checkpoint)
     model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(config.optimizer, model.parameters(), processes.device)

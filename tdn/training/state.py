@@ -2,8 +2,8 @@
 
 A checkpoint is a dict that ``torch.load(weights_only=True)`` reads: "model" (state dict),
 "optimizer", "scaler", the fields of ``RunState`` and ``Pace``, "step" (finished ones of the whole
-run, for the reader), "config" (plain dict) and "versions". Nothing random is saved: order, crops
-and dropout follow from the seed and the step's number.
+run, for the reader), "config" (plain dict), "classes" (names of the labels) and "versions". Nothing
+random is saved: order, crops and dropout follow from the seed and the step's number.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,9 +67,14 @@ def global_batch(config: Config, world_size: int) -> int:
 
 
 def make_checkpoint(
-    state: RunState, model: nn.Module, step: TrainingStep, config: Config, pace: Pace
+    state: RunState,
+    model: nn.Module,
+    step: TrainingStep,
+    config: Config,
+    pace: Pace,
+    classes: Sequence[str] = (),
 ) -> Checkpoint:
-    """Everything needed to go on from here."""
+    """Everything needed to go on from here, and what the labels are called."""
     return {
         "model": model.state_dict(),
         "optimizer": step.optimizer.state_dict(),
@@ -77,6 +83,7 @@ def make_checkpoint(
         **dataclasses.asdict(pace),
         "step": state.epoch * pace.steps_per_epoch + state.step_in_epoch,
         "config": config_to_dict(config),
+        "classes": list(classes),
         "versions": versions(),
     }
 

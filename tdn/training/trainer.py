@@ -281,7 +281,12 @@ class Trainer:
             self.folder.save(
                 path,
                 make_checkpoint(
-                    self.state, self.parts.model, self.step, self.config, self.parts.pace
+                    self.state,
+                    self.parts.model,
+                    self.step,
+                    self.config,
+                    self.parts.pace,
+                    self.parts.train_loader.classes,
                 ),
             )
 

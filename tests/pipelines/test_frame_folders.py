@@ -259,3 +259,18 @@ def test_the_template_that_was_asked_for_is_kept(tmp_path):
     assert (flow.read, flow.manifest.frames.tolist()) == (1, [4])
     assert flow.manifest.clip(0).template == "flow_{:05d}.jpg"
     assert index("flow_{:05d}.jpg").read == 0
+
+
+def test_videos_of_pictures_are_videos(config, tmp_path):
+    """Screens are recorded so; and a picture where a video should be is a video of one frame."""
+    rows = [(write_video(tmp_path / "v", 9, codec="png"), 0)]
+    for ending in ("png", "bmp", "jpg"):
+        Image.fromarray(numbered_frame(0, 96, 128)).save(tmp_path / f"p.{ending}")
+        rows.append((tmp_path / f"p.{ending}", 0))
+    config.data.validation_list = str(write_list(tmp_path / "list.txt", rows))
+    loader = create_loader(config, "validation")
+    assert loader.planner.manifest.frames.tolist() == [9, 1, 1, 1]
+    for batch in loader:
+        for clip, numbers in zip(batch.clips, batch.frame_numbers, strict=True):
+            shown = [read_number(frame) for frame in clip.flatten(0, 1).numpy()]
+            assert shown == numbers.flatten().tolist()

@@ -322,3 +322,15 @@ def test_losing_every_file_stops_the_run_whatever_the_share(own_copy, config):
             path.unlink()
     with pytest.raises(UserError, match="cannot be decoded"):
         list(loader)
+
+
+def test_what_is_too_short_is_told(config, data_set):
+    config.data.min_frames = 20
+    loader = create_loader(config, "train")
+    assert loader.planner.rows.tolist() == [0, 2, 4, 6, 9, 10]
+    assert "6 videos (5 shorter ones left out by data.min_frames)" in loader.describe()
+    assert loader.fingerprint() != create_loader(config, "validation").fingerprint()
+    config.data.batch_size = 7
+    with pytest.raises(UserError, match=r"6 usable videos.*data\.min_frames.*data\.batch_size"):
+        create_loader(config, "train")
+    assert len(create_loader(config, "validation").planner.rows) == 11

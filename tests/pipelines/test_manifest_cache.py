@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tdn.errors import UserError
+from tdn.pipelines.indexing import index_list
 from tdn.pipelines.manifest_cache import cache_path, manifest_of
 from tests.sources import write_frame_folder, write_shard
 from tests.videos import write_list, write_video
@@ -20,6 +22,8 @@ _TOGETHER = """
 import sys, time
 from pathlib import Path
 from tdn.pipelines import indexing
+from tdn.errors import UserError
+from tdn.pipelines.indexing import index_list
 from tdn.pipelines.manifest_cache import manifest_of
 
 probed = 0
@@ -120,3 +124,25 @@ def test_a_file_system_without_locks_will_do(videos, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     assert len(manifest_of(videos, progress=False).usable) == 5
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A manifest that was made beforehand, of a class folder of frames."""
+    write_frame_folder(tmp_path / "c" / "climb" / "f", 3, template="img_{:05d}.jpg")
+    return index_list(tmp_path / "c", tmp_path / "m.arrow", progress=False).manifest.file
+
+
+def test_a_manifest_is_taken_as_it_is(given):
+    for options in ({}, {"classes": ("climb",)}, {"template": "img_{:05d}.jpg"}):
+        assert manifest_of(given, **options).frames.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"classes": ("dive",)}, "--classes"), ({"template": "{:05d}.jpg"}, "--frame-template")],
+)
+def test_what_a_manifest_was_not_made_with_is_refused(given, options, told):
+    with pytest.raises(UserError, match=rf"m\.arrow.*{told}") as error:
+        manifest_of(given, **options)
+    assert "\n" not in str(error.value)

@@ -184,3 +184,52 @@ def test_plans_use_the_whole_configuration(manifest):
     assert Planner(manifest, wide, 8, True).target == (48, 96)
     assert part.target == (64, 64)
     assert part.batch(0, 0)[0].frames.shape == (8, 5)
+
+
+def test_short_clips_are_left_out_of_training_only(manifest):
+    part = planner(manifest, min_frames=30, batch=1)
+    long = [row for row in manifest.usable.tolist() if manifest.frames[row] >= 30]
+    assert part.rows.tolist() == long
+    assert 0 < len(long) < len(manifest.usable)
+    rows = [view.clip.row for step in range(part.steps) for view in part.batch(0, step)]
+    assert sorted(rows) == long
+    place = part.batch(0, 0)[0].place
+    part.failed.add(place)
+    assert part.batch(0, 0)[0].clip.frames >= 30
+    assert planner(manifest, train=False, min_frames=30).rows.tolist() == manifest.usable.tolist()
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=7),
+    st.integers(0, 3),
+    st.integers(1, 4),
+    st.integers(0, 5),
+)
+def test_shards_are_read_a_few_at_a_time_whatever_is_left_out(
+    tmp_path_factory, sizes, together, min_frames, epoch
+):
+    """Unusable and short clips leave the others in their shards; all of them come."""
+    shard_of = np.repeat(np.arange(len(sizes)), sizes)
+    frames = np.arange(len(shard_of)) * 7 % 5  # 0: unusable
+    columns = {
+        "path": [f"{shard}.tar" for shard in shard_of],
+        "member": [f"{row}.webm" for row in range(len(shard_of))],
+        "frames": frames,
+        "width": [128] * len(frames),
+        "height": [96] * len(frames),
+        "offsets": [[512]] * len(frames),
+        "sizes": [[100]] * len(frames),
+    }
+    folder = tmp_path_factory.mktemp("shards")
+    write_manifest(folder / "m.arrow", columns, "s-{0..6}.tar", folder)
+    part = planner(
+        Manifest(folder / "m.arrow"), batch=1, min_frames=min_frames, shuffle_shards=together
+    )
+    rows = [part.batch(epoch, step)[0].clip.row for step in range(part.steps)]
+    assert sorted(rows) == np.flatnonzero(frames >= min_frames).tolist()
+    open_shards: list[int] = []
+    for position, row in enumerate(rows):
+        open_shards = [s for s in open_shards if s in shard_of[rows[position:]]]
+        if shard_of[row] not in open_shards:
+            open_shards.append(shard_of[row])
+        assert len(open_shards) <= (together or len(sizes))

@@ -16,11 +16,14 @@ class Tiny:
         self.loaders: list[synthetic.SyntheticLoader] = []
         self.hooks: dict[str, Callable[[int, int], object]] = {}
         """Called before each batch, by split, with the epoch and the step."""
+        self.classes: dict[str, tuple[str, ...]] = {}
+        """Class names of the lists, by split."""
 
     def create_loader(self, *arguments: Any, **settings: Any) -> synthetic.SyntheticLoader:
         loader = synthetic.create_loader(*arguments, **settings)
         split = "train" if loader.train else "validation"
         loader.before_batch = self.hooks.get(split, loader.before_batch)
+        loader.classes = self.classes.get(split, ())
         self.loaders.append(loader)
         return loader
 

@@ -32,6 +32,7 @@ class SyntheticLoader:
         lists = config.data.train_list, config.data.validation_list
         self.count = int(lists[0] if self.train else lists[1])
         self.views_per_video = 1
+        self.classes: tuple[str, ...] = ()
         self.batch_size, self.seed = config.data.batch_size, config.seed
         self.accumulate = config.training.accumulate
         self.rank, self.world_size = rank, world_size
@@ -117,12 +118,14 @@ class LoadReport(NamedTuple):
     path: str
     format: str = "weights"
     left_initial: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def load_checkpoint(model: nn.Module, path: str, *, new_head: bool = False) -> LoadReport:
     if not Path(path).exists():
         raise UserError(f"{path}: no such file")
-    state = torch.load(path, weights_only=True)["model"]
+    content = torch.load(path, weights_only=True)
+    state = content["model"]
     own = model.state_dict()
     head = tuple(name for name in own if name.startswith("head."))
     if new_head:
@@ -130,7 +133,8 @@ def load_checkpoint(model: nn.Module, path: str, *, new_head: bool = False) -> L
     elif any(state[name].shape != own[name].shape for name in head):
         raise UserError(f"{path}: another number of classes")
     model.load_state_dict(state)
-    return LoadReport(str(path), left_initial=head if new_head else ())
+    left_initial = head if new_head else ()
+    return LoadReport(str(path), left_initial=left_initial, classes=tuple(content["classes"]))
 
 
 def tiny_config(output: str, **settings: object) -> Config:

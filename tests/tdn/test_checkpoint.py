@@ -216,6 +216,14 @@ def test_our_own_checkpoints(file, new_format):
         assert report.skipped == report.left_initial == ()
 
 
+def test_our_own_say_what_their_classes_are_called(file):
+    saved = {"model": network(seed=1).state_dict(), "classes": ["brush", "climb"]}
+    assert load_checkpoint(network(), file(saved)).classes == ("brush", "climb")
+    assert load_checkpoint(network(), file(saved), new_head=True).classes == ()
+    assert load_checkpoint(network(), file({"model": saved["model"]})).classes == ()
+    assert load_checkpoint(network(), file(saved["model"])).classes == ()
+
+
 def test_precision_and_layout_stay_the_networks(file):
     source = network(seed=1)
     path = file(source.half().state_dict())
