@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdn.config import DataConfig, EvaluationConfig
@@ -161,12 +161,12 @@ def planned(manifest, world=1, batch=4, clips=3, crops=5, failed=()) -> dict:
         planner = Planner(
             manifest,
             DataConfig(batch_size=batch),
-            8,
-            False,
-            7,
-            rank,
-            world,
-            EvaluationConfig(clips=clips, crops=crops),
+            segments=8,
+            train=False,
+            seed=7,
+            rank=rank,
+            world_size=world,
+            evaluation=EvaluationConfig(clips=clips, crops=crops),
         )
         planner.failed.update(failed)
         assert planner.views_per_video == clips * crops
@@ -179,6 +179,7 @@ def planned(manifest, world=1, batch=4, clips=3, crops=5, failed=()) -> dict:
     return found
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 6), st.integers(1, 9), st.sampled_from([(1, 1), (3, 5), (2, 10), (4, 3)]))
 def test_every_view_is_planned_once_on_any_number_of_processes(manifests, world, batch, kind):
     manifest = manifests["part"]
@@ -202,7 +203,7 @@ def test_views_do_not_depend_on_which_other_files_are_usable(manifests):
 def test_a_video_that_fails_is_left_out_and_nothing_else_changes(manifests):
     manifest = manifests["part"]
     before = planned(manifest)
-    planner = Planner(manifest, DataConfig(batch_size=1), 8, False)
+    planner = Planner(manifest, DataConfig(batch_size=1), segments=8, train=False)
     lost = planner.batch(0, 3)[0].place
     after = planned(manifest, failed=[lost])
     assert {row for row, _ in before} - {row for row, _ in after} == {lost.row}
