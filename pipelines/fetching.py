@@ -1,7 +1,7 @@
 """What Python fetches for a view before DALI can go on: pictures, parts of shards, odd videos.
 
-DALI opens video files by itself, and decodes most of what there is; the rest goes through here, in
-threads, while earlier batches are in work.
+On a GPU, DALI opens video files by itself and decodes most of what there is; the rest, and videos
+on the CPU, go through here, in threads, while earlier batches are in work.
 """
 
 from __future__ import annotations

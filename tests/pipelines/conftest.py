@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
+from tdn.pipelines.graph import VideoGraph
 from tests.videos import write_list, write_video
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
@@ -28,6 +29,19 @@ def data_set(tmp_path_factory) -> Path:
         path = write_video(folder / f"{row}", frames, codec=codec, size=size, audio=codec == "vp9")
         rows.append((path.name, row % 3))
     return write_list(folder / "list.txt", rows)
+
+
+@pytest.fixture(params=["PyAV", "DALI"])
+def either_decoder(request, monkeypatch) -> None:
+    """On the CPU the loader leaves videos to PyAV; here also as on a GPU, where DALI decodes."""
+    if request.param == "DALI":
+        by_dali = ("vp8", "vp9")  # that DALI's CPU decoder knows
+        decodes = VideoGraph.decodes
+        monkeypatch.setattr(
+            VideoGraph,
+            "decodes",
+            lambda graph, clip: decodes(graph, clip) or (clip.plain and clip.codec in by_dali),
+        )
 
 
 @pytest.fixture

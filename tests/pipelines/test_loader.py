@@ -46,7 +46,7 @@ def test_an_epoch_holds_whole_steps_of_accumulated_batches(config):
         create_loader(config, "train")
 
 
-def test_every_codec_gives_exactly_the_frames_it_says(config):
+def test_every_codec_gives_exactly_the_frames_it_says(config, either_decoder):
     """The number in the picture is the number reported: training, with crops and flips off."""
     config.data.flip = False
     config.data.scales = [1.0]
@@ -247,7 +247,7 @@ def damage(path):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_files_that_fail_later_are_replaced_in_training(own_copy, config, caplog):
+def test_files_that_fail_later_are_replaced_in_training(own_copy, config, either_decoder, caplog):
     # A manifest, which is not brought up to date: resuming sees the same videos.
     manifest = index_list(config.data.train_list, own_copy / "list.arrow", progress=False).manifest
     config.data.train_list = str(manifest.file)
@@ -273,7 +273,7 @@ def test_files_that_fail_later_are_replaced_in_training(own_copy, config, caplog
     assert [row for batch in resumed for row in batch.indices.tolist()] == rows[-2 * len(resumed) :]
 
 
-def test_files_that_fail_later_are_left_out_of_validation(own_copy, config):
+def test_files_that_fail_later_are_left_out_of_validation(own_copy, config, either_decoder):
     loader = create_loader(config, "validation")
     for name in ("0.webm", "1.mp4", "6.webm"):
         (own_copy / name).unlink()
