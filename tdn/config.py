@@ -140,6 +140,9 @@ class OptimizerConfig:
     clips / base_batch (the linear rule). 0 takes lr as it is."""
     weight_decay: float = 5e-4
     """Weight decay on all parameters, biases and batch norm included, as published."""
+    multipliers: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Factors of lr and weight_decay for parts of the network, by the name of a module, such as
+    {stage1: {lr: 0.1}, classifier: {lr: 10, weight_decay: 0}}; of several the longest counts."""
     momentum: float = 0.9
     """Momentum of sgd."""
     clip_norm: float = 20.0

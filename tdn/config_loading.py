@@ -249,6 +249,11 @@ def _is_crop(value: Any) -> bool:
     return len(sides) == 2 and all(side >= 33 for side in sides)
 
 
+def _are_factors(value: Mapping[str, float]) -> bool:
+    known = {"lr", "weight_decay"}
+    return value.keys() <= known and all(0 <= factor < math.inf for factor in value.values())
+
+
 _RULES = (
     Rule("output", lambda v: bool(v.strip()), "a folder's name"),
     Rule("seed", lambda v: 0 <= v < 2**63, "a whole number from 0"),
@@ -293,6 +298,11 @@ _RULES = (
     Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
     Rule("optimizer.base_batch", lambda v: v >= 0, "a whole number of clips from 0 (0: off)"),
     Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),
+    Rule(
+        "optimizer.multipliers",
+        lambda v: all(_are_factors(factors) for factors in v.values()),
+        "factors from 0 of lr and weight_decay by module, such as {classifier: {lr: 10}}",
+    ),
     Rule("optimizer.momentum", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     Rule("optimizer.clip_norm", lambda v: 0 <= v < math.inf, "a number from 0 (0: no clipping)"),
     Rule(

@@ -99,7 +99,7 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
         check_same_classes("data.train_list", train_loader.classes, str(start.path), former)
     model, pretrained = _initial_model(config, start.checkpoint)
     model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = create_optimizer(config.optimizer, model.parameters(), processes.device)
+    optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
     return Parts(model, optimizer, precision, train_loader, validation_loader, pace, pretrained)
 
 

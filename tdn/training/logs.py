@@ -226,6 +226,9 @@ class Console:
                 f"a step / optimizer.base_batch {event['base_batch']}",
                 flush=True,
             )
+        for part, factors in event["multipliers"].items():
+            told = ", ".join(f"{key} x {factor:g}" for key, factor in factors.items())
+            print(f"{part}: {told}", flush=True)
         if event["resumed_from"]:
             print(f"resumed from {event['resumed_from']} after step {event['step']}", flush=True)
         if event["pretrained"]:

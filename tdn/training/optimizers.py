@@ -1,6 +1,7 @@
 """SGD and AdamW, run by torch or, where it is built and fits, by NVIDIA Apex.
 
-One parameter group holds everything, biases and batch norm included, as the released code trains.
+What they change is in groups (``tdn.training.groups``): by default in one, biases and batch norm
+included, as the released code trains.
 
 Apex needs care. What pip installs as ``apex`` is another program, and without its compiled part
 (``amp_C``) NVIDIA's imports but cannot be used. Its fused SGD passes over bf16 parameters without a
@@ -17,10 +18,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from tdn.config import OptimizerConfig
 from tdn.errors import UserError
+from tdn.training.groups import NamedParameters, parameter_groups
 
 BETAS = (0.9, 0.999)
 """AdamW's decay rates (Loshchilov and Hutter 2019)."""
@@ -32,6 +33,8 @@ _BUILD = (
 _APEX_CLASSES = {"sgd": "FusedSGD", "adamw": "FusedAdam"}
 _APEX_DTYPES = {torch.float32, torch.float16}
 
+Groups = list[dict[str, Any]]
+
 
 class OptimizerAndBackend(NamedTuple):
     """An optimizer and who runs it."""
@@ -42,50 +45,48 @@ class OptimizerAndBackend(NamedTuple):
 
 
 def create_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter], device: torch.device
+    config: OptimizerConfig, parameters: NamedParameters, device: torch.device
 ) -> OptimizerAndBackend:
     """The optimizer of a run.
 
     Args:
         config: ``optimizer``.
-        parameters: What it changes, in one group.
+        parameters: Those of the network, by name; it changes the trainable ones.
         device: Where they are.
 
     Raises:
-        UserError: ``optimizer.backend`` is apex and Apex cannot be used; says why.
+        UserError: ``optimizer.backend`` is apex and Apex cannot be used, or
+            ``optimizer.multipliers`` names a part that is not there; says why.
     """
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    groups = parameter_groups(config, parameters)
     obstacle = None
     if config.backend != "torch":
-        obstacle = apex_obstacle(config.name, device, {p.dtype for p in trainable})
+        dtypes = {parameter.dtype for group in groups for parameter in group["params"]}
+        obstacle = apex_obstacle(config.name, device, dtypes)
     if config.backend == "apex" and obstacle is not None:
         raise UserError(f"optimizer.backend: apex, but {obstacle}")
     if config.backend == "torch" or obstacle is not None:
-        return OptimizerAndBackend(_torch_optimizer(config, trainable), "torch")
-    return OptimizerAndBackend(_apex_optimizer(config, trainable), "apex")
+        return OptimizerAndBackend(_torch_optimizer(config, groups), "torch")
+    return OptimizerAndBackend(_apex_optimizer(config, groups), "apex")
 
 
-def _torch_optimizer(
-    config: OptimizerConfig, parameters: list[nn.Parameter]
-) -> torch.optim.Optimizer:
+def _torch_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
     if config.name == "adamw":
         return torch.optim.AdamW(
-            parameters, config.lr, BETAS, weight_decay=config.weight_decay, fused=True
+            groups, config.lr, BETAS, weight_decay=config.weight_decay, fused=True
         )
     return torch.optim.SGD(
-        parameters, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
+        groups, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
     )
 
 
-def _apex_optimizer(
-    config: OptimizerConfig, parameters: list[nn.Parameter]
-) -> torch.optim.Optimizer:
+def _apex_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
     kind = getattr(importlib.import_module("apex.optimizers"), _APEX_CLASSES[config.name])
     settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if config.name == "adamw":
-        optimizer = kind(parameters, betas=BETAS, adam_w_mode=True, **settings)
+        optimizer = kind(groups, betas=BETAS, adam_w_mode=True, **settings)
     else:
-        optimizer = kind(parameters, momentum=config.momentum, **settings)
+        optimizer = kind(groups, momentum=config.momentum, **settings)
     return optimizer
 
 

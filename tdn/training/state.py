@@ -1,9 +1,10 @@
 """Where a run is, and going on from there.
 
 A checkpoint is a dict that ``torch.load(weights_only=True)`` reads: "model" (state dict),
-"optimizer", "scaler", the fields of ``RunState`` and ``Pace``, "step" (finished ones of the whole
-run, for the reader), "config" (plain dict), "classes" (names of the labels) and "versions". Nothing
-random is saved: order, crops and dropout follow from the seed and the step's number.
+"optimizer" (by the names of parameters), "scaler", the fields of ``RunState`` and ``Pace``, "step"
+(finished ones of the whole run, for the reader), "config" (plain dict), "classes" (names of the
+labels) and "versions". Nothing random is saved: order, crops and
+dropout follow from the seed and the step's number.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tdn
 from tdn.config import Config
 from tdn.config_loading import config_to_dict
 from tdn.errors import UserError
+from tdn.training.optimizer_state import named_state, restore_named_state
 from tdn.training.run_folder import Checkpoint
 from tdn.training.step import TrainingStep
 
@@ -77,7 +79,7 @@ def make_checkpoint(
     """Everything needed to go on from here, and what the labels are called."""
     return {
         "model": model.state_dict(),
-        "optimizer": step.optimizer.state_dict(),
+        "optimizer": named_state(step.optimizer, model),
         "scaler": step.scaler.state_dict(),
         **dataclasses.asdict(state),
         **dataclasses.asdict(pace),
@@ -127,21 +129,9 @@ def check_same_pace(checkpoint: Checkpoint, path: Path, pace: Pace) -> None:
         )
 
 
-def restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
-    """Put the optimizer and the loss scale where the checkpoint left them.
-
-    Settings such as weight decay come from the configuration; only what has been accumulated comes
-    from the checkpoint.
-    """
-    saved = checkpoint["optimizer"]
-    groups = [
-        # Apex counts its steps in the group.
-        {**group, "step": former["step"]} if "step" in former else group
-        for group, former in zip(
-            step.optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True
-        )
-    ]
-    step.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+def restore(checkpoint: Checkpoint, model: nn.Module, step: TrainingStep) -> None:
+    """Put the optimizer and the loss scale where the checkpoint left them."""
+    restore_named_state(step.optimizer, model, checkpoint["optimizer"])
     if step.scaler.is_enabled() and checkpoint["scaler"]:
         step.scaler.load_state_dict(checkpoint["scaler"])
 

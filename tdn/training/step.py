@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from tdn.config import Config
 from tdn.training.distributed import Processes
+from tdn.training.groups import MULTIPLIER
 from tdn.training.mixing import draw_mix
 from tdn.training.precision import Precision
 from tdn.training.replicas import averaging, replicated
@@ -128,7 +129,7 @@ class TrainingStep:
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._largest_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._schedule(step)
+            group["lr"] = self._schedule(step) * group[MULTIPLIER]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()

@@ -156,7 +156,7 @@ class Trainer:
         if self.processes.is_main:
             self.folder.begin(dump_config(absolute_paths(self.config)), self.start.path)
         if self.start.checkpoint is not None:
-            restore(self.start.checkpoint, self.step)
+            restore(self.start.checkpoint, self.parts.model, self.step)
 
     def _train_epoch(self) -> bool:
         """Train on the rest of the current epoch; False if asked to stop on the way."""
@@ -305,6 +305,7 @@ class Trainer:
             optimizer_backend=parts.optimizer.backend,
             lr=peak_rate(config.optimizer, parts.pace.global_batch),
             base_batch=config.optimizer.base_batch,
+            multipliers=config.optimizer.multipliers,
             precision=parts.precision.name,
             device=device_name(self.processes.device),
             world_size=self.processes.world_size,

@@ -60,8 +60,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     forget()
 
 
-def parameters(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
-    return [nn.Parameter(torch.ones(3, dtype=dtype)), nn.Parameter(torch.ones(2))]
+def parameters(dtype: torch.dtype = torch.float32) -> list[tuple[str, nn.Parameter]]:
+    return [("one", nn.Parameter(torch.ones(3, dtype=dtype))), ("two", nn.Parameter(torch.ones(2)))]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -102,7 +102,7 @@ def test_without_any_one_condition_auto_takes_torch_and_apex_says_why(
 def test_frozen_parameters_do_not_decide(install):
     install(NVIDIA)
     frozen = nn.Parameter(torch.ones(2, dtype=torch.bfloat16), requires_grad=False)
-    made = create_optimizer(OptimizerConfig(), [*parameters(), frozen], GPU)
+    made = create_optimizer(OptimizerConfig(), [*parameters(), ("frozen", frozen)], GPU)
     assert made.backend == "apex"
     assert all(p is not frozen for p in made.optimizer.param_groups[0]["params"])
 

@@ -22,7 +22,7 @@ ALONE = Processes(rank=0, world_size=1, device=CPU)
 
 def make_step(model: nn.Module, precision: str = "fp32", **settings: object) -> TrainingStep:
     config = tiny_config("unused", **settings)
-    optimizer = create_optimizer(config.optimizer, model.parameters(), CPU).optimizer
+    optimizer = create_optimizer(config.optimizer, model.named_parameters(), CPU).optimizer
     return TrainingStep(
         model,
         optimizer,
@@ -92,6 +92,41 @@ def test_the_schedule_decides_the_rate_of_each_step():
     torch.testing.assert_close(model.head.weight.detach(), before, rtol=0, atol=1e-6)
     step([make_batch(np.arange(8))], 4)
     assert (model.head.weight.detach() - before).abs().max() > 1e-4
+
+
+def test_parts_of_the_network_have_rates_and_decay_of_their_own():
+    """One step of plain SGD: what each part moves by is its own rate times gradient and decay."""
+    torch.manual_seed(0)
+    model = TinyNetwork("tiny", 6, 0.0, 16)
+    batch = make_batch(np.arange(8))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    F.cross_entropy(model(batch.clips), batch.labels).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+    step = make_step(
+        model,
+        schedule__name="constant",
+        optimizer__momentum=0.0,
+        optimizer__clip_norm=0.0,
+        optimizer__weight_decay=0.1,
+        optimizer__lr=0.5,
+        optimizer__multipliers={
+            "head": {"lr": 10.0},
+            "head.bias": {"lr": 2.0, "weight_decay": 0.0},
+            "hidden": {"weight_decay": 3.0},
+        },
+    )
+    step([batch], 0)
+    expected = {
+        "hidden.weight": (0.5, 0.3),
+        "hidden.bias": (0.5, 0.3),
+        "head.weight": (5.0, 0.1),
+        "head.bias": (1.0, 0.0),
+    }
+    for name, parameter in model.named_parameters():
+        rate, decay = expected[name]
+        moved = before[name] - rate * (gradients[name] + decay * before[name])
+        torch.testing.assert_close(parameter.detach(), moved)
 
 
 def test_label_smoothing_is_in_the_loss():

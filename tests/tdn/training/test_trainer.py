@@ -247,6 +247,41 @@ def test_a_run_may_go_on_with_other_parts_of_the_same_batch(tmp_path, tiny):
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_run_may_go_on_with_other_multipliers(tmp_path, tiny, name):
+    """Each parameter keeps its own momentum, though the groups become others."""
+    settings = {"optimizer__name": name, "optimizer__lr": 0.01, "training__epochs": 2}
+    factors = {"norm": {"lr": 3.0, "weight_decay": 0.0}}  # which so comes last
+    stopped = []
+    for folder, before, after in (
+        ("one", {}, factors),
+        ("same", {part: {} for part in factors}, factors),
+    ):
+        tiny.hooks["train"] = ask_to_stop((1, 1))
+        first = run(tmp_path / folder, **settings, optimizer__multipliers=before)
+        stopped.append(tensors(first.last))
+        tiny.hooks.clear()
+        run(tmp_path / folder, **settings, optimizer__multipliers=after)
+    assert len(stopped[0]) > 6
+    assert_same(*(tmp_path / folder / "checkpoints" / "last.pt" for folder in ("one", "same")))
+    unscaled = run(tmp_path / "unscaled", **settings)
+    with pytest.raises(AssertionError):
+        assert_same(unscaled.last, tmp_path / "one" / "checkpoints" / "last.pt")
+
+
+def test_multipliers_are_recorded_and_told(tmp_path, tiny, capsys):
+    factors = {"head": {"lr": 3.0, "weight_decay": 0.0}}
+    run(tmp_path, optimizer__multipliers=factors, training__epochs=1)
+    assert events(tmp_path, "start")[0]["multipliers"] == factors
+    assert "head: lr x 3, weight_decay x 0\n" in capsys.readouterr().out
+
+
+def test_a_multiplier_of_no_part_is_refused_before_anything_is_written(tmp_path, tiny):
+    with pytest.raises(UserError, match=r"'haed'.*'head'"):
+        run(tmp_path / "run", optimizer__multipliers={"haed": {"lr": 3.0}})
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
 def test_momentum_of_sgd_is_resumed(tmp_path, tiny):
     whole = run(tmp_path / "whole")
     tiny.hooks["train"] = ask_to_stop((1, 1), signal.SIGTERM)
