@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tdn.pipelines.excerpts import excerpt, pays
 from tdn.pipelines.file_checks import FileChecks
 from tdn.pipelines.frame_folders import frame_path
 from tdn.pipelines.jpeg_headers import HeaderError, jpeg_size
@@ -25,12 +26,14 @@ from tdn.pipelines.video_reading import DecodingError, cause_of
 
 
 class Fetched(NamedTuple):
-    """What was fetched of a view: one of the two, or nothing where DALI reads the file."""
+    """What was fetched of a view: bytes or pictures, or nothing where DALI reads the file."""
 
     encoded: list[npt.NDArray[np.uint8]] | None = None
-    """Bytes of the video, or of each distinct frame."""
+    """Bytes of the video or of an excerpt of it, or of each distinct frame."""
     pictures: npt.NDArray[np.uint8] | None = None
     """(F, H, W, 3): the distinct frames, rising, cut to the crop's window."""
+    frames: npt.NDArray[np.int64] | None = None
+    """Of an excerpt: the distinct frames' numbers in it."""
 
 
 def fetch(view: View, by_dali: bool, checks: FileChecks) -> Fetched:
@@ -48,7 +51,8 @@ def fetch(view: View, by_dali: bool, checks: FileChecks) -> Fetched:
         change = checks.change(view.clip)
         if change:
             raise DecodingError(change)
-        if by_dali and not view.clip.offsets and not view.clip.is_pictures:
+        alone = not view.clip.offsets and not view.clip.is_pictures
+        if by_dali and alone and not pays(view.clip, np.unique(view.frames)):
             return Fetched()
         return patiently(lambda: _fetch(view, by_dali))
     except OSError as error:
@@ -59,9 +63,15 @@ def _fetch(view: View, by_dali: bool) -> Fetched:
     clip = view.clip
     if clip.is_pictures:
         return _fetch_pictures(view, by_dali)
+    content, frames = None, np.unique(view.frames)
+    if pays(clip, frames):
+        content, frames = excerpt(opened(clip), frames)
     if not by_dali:
-        return Fetched(pictures=decode_frames(view, opened(clip)))
-    return Fetched([np.frombuffer(read_part(clip.path, clip.offsets[0], clip.sizes[0]), np.uint8)])
+        file = opened(clip) if content is None else io.BytesIO(content)
+        return Fetched(pictures=decode_frames(view, file, frames))
+    if content is None:
+        content = read_part(clip.path, clip.offsets[0], clip.sizes[0])
+    return Fetched([np.frombuffer(content, np.uint8)], frames=frames)
 
 
 def opened(clip: Clip) -> str | io.BytesIO:

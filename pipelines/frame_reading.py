@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
 from tdn.pipelines.augmentation import Size
@@ -70,10 +70,11 @@ def frame_rate(clip: Clip) -> Fraction:
 def _video(clip: Clip, size: Size) -> Iterator[npt.NDArray[np.uint8]]:
     turns = clip.rotation // 90
     height, width = size[::-1] if turns % 2 else size  # before they are turned upright
+    resizer = VideoReformatter()  # one for all frames: making it takes longer than its work
     with open_video(patiently(lambda: opened(clip))) as (container, stream):
         for frame in decoded_frames(container, stream):
-            resized = frame.reformat(
-                width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
+            resized = resizer.reformat(
+                frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
             )
             yield np.rot90(resized.to_ndarray(), turns)
 

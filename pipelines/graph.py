@@ -34,7 +34,7 @@ INPUTS = (
     ("kind", types.INT32, 0),  # FILE, BYTES or PICTURES: what `encoded` and `pictures` hold
     ("encoded", types.UINT8, 1),  # FILE: bytes of the file's path; BYTES: the file itself
     ("pictures", types.UINT8, 4),  # PICTURES: distinct frames, decoded and cut, (F, H, W, 3)
-    ("frames", types.INT32, 1),  # distinct frame numbers, rising
+    ("frames", types.INT32, 1),  # distinct frame numbers in `encoded`, rising
     ("order", types.INT32, 1),  # for each of T*5 places, which of the distinct frames
     ("window", types.INT32, 1),  # y, x, height, width of the crop, which PICTURES are cut to
     ("region", types.FLOAT, 1),  # y0, x0, y1, x1 within the window; x1 < x0 mirrors
@@ -127,6 +127,7 @@ def _sample(view: View, fetched: Fetched) -> tuple[npt.NDArray[Any], ...]:
     """The graph's inputs for one view."""
     distinct, order = np.unique(view.frames, return_inverse=True)
     kind, encoded, pictures = FILE, NOTHING, _NO_PICTURES
+    frames = distinct if fetched.frames is None else fetched.frames
     if fetched.pictures is not None:
         kind, pictures = PICTURES, fetched.pictures
     elif fetched.encoded is not None:
@@ -137,7 +138,7 @@ def _sample(view: View, fetched: Fetched) -> tuple[npt.NDArray[Any], ...]:
         np.array(kind, np.int32),
         encoded,
         pictures,
-        distinct.astype(np.int32),
+        frames.astype(np.int32),
         order.reshape(-1).astype(np.int32),
         np.array(view.crop.window, np.int32),
         np.array(view.crop.region, np.float32),

@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("mtime", pa.int64()),
         ("plain", pa.bool_()),
+        ("gop", pa.int32()),
         ("decoded", pa.bool_()),
         ("checksum", pa.int64()),
         ("problem", pa.large_string()),
@@ -72,6 +73,8 @@ class Clip(NamedTuple):
     """When the file was changed, nanoseconds since 1970."""
     plain: bool = False
     """Whether a video is one that DALI may decode (``video_survey.Video``)."""
+    gop: int = 0
+    """Of such a video, frames in the longest group that can be decoded by itself."""
     checksum: int = 0
     """CRC-32 of a video."""
     member: str = ""

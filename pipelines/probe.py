@@ -70,6 +70,8 @@ class Probe(NamedTuple):
     """Time of the last change, nanoseconds since 1970; 0 where the problem may pass."""
     plain: bool = False
     """Of a video: whether DALI may decode it (``video_survey.Video``)."""
+    gop: int = 0
+    """Of such a video: frames in the longest group that can be decoded by itself."""
     decoded: bool = False
     """Whether every frame has been decoded."""
     checksum: int = 0
@@ -155,6 +157,7 @@ def _probe_video(file: Callable[[], str | io.BytesIO], request: Request, known: 
         codec=f"{video.codec} video" if video.codec in PICTURE_CODECS else video.codec,
         pixel_format=video.first.format.name,
         plain=video.plain,
+        gop=video.gop,
         decoded=video.decoded,
     )
 

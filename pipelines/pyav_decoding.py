@@ -15,14 +15,17 @@ from tdn.pipelines.plans import View
 from tdn.pipelines.video_reading import DecodingError, decoded_frames, open_video
 
 
-def decode_frames(view: View, file: str | io.BytesIO) -> npt.NDArray[np.uint8]:
+def decode_frames(
+    view: View, file: str | io.BytesIO, numbers: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
     """Decode the distinct frames of a view, turned upright, and cut out its window.
 
     Only the window is kept: whole frames of high-resolution video would fill the memory.
 
     Args:
         view: Frames and window of a video.
-        file: Where the video is.
+        file: The video, or an excerpt of it.
+        numbers: The distinct frames' numbers in it, rising.
 
     Returns:
         (F, H, W, 3) uint8 RGB: the distinct frames, rising; the size of the crop's window.
@@ -32,7 +35,7 @@ def decode_frames(view: View, file: str | io.BytesIO) -> npt.NDArray[np.uint8]:
         OSError: The storage fails.
     """
     clip, (top, left, height, width) = view.clip, view.crop.window
-    wanted = np.unique(view.frames).tolist()
+    wanted = numbers.tolist()
     pictures = np.empty((len(wanted), height, width, 3), np.uint8)
     # One for all frames: those that frames make for themselves take longer to be made than to do
     # their work, and start a thread for every core.

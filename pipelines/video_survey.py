@@ -10,9 +10,11 @@ import io
 from typing import NamedTuple
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from tdn.pipelines.excerpts import begins_group
 from tdn.pipelines.video_reading import DecodingError, decoded_frames, open_video
 from tdn.pipelines.vpx_headers import HeaderError, Vp8Headers, Vp9Headers
 
@@ -38,6 +40,8 @@ class Video(NamedTuple):
     plain: bool
     """Whether packets are frames one to one, all of the size that the container says, with distinct
     times: what DALI takes for granted."""
+    gop: int
+    """Frames in the longest group that can be decoded by itself (``excerpts``); 0 if not plain."""
     decoded: bool
     """Whether every frame has been decoded."""
 
@@ -62,11 +66,11 @@ def survey_video(file: str | io.BytesIO, thorough: bool) -> Video:
                 survey.look(packet)
         video = survey.result()
     if video is None:
-        return _decoded(file, plain=False)
-    return _decoded(file, video.plain) if thorough else video
+        return _decoded(file, plain=False, gop=0)
+    return _decoded(file, video.plain, video.gop) if thorough else video
 
 
-def _decoded(file: str | io.BytesIO, plain: bool) -> Video:
+def _decoded(file: str | io.BytesIO, plain: bool, gop: int) -> Video:
     """As ``survey_video``, by decoding every frame."""
     if isinstance(file, io.BytesIO):
         file.seek(0)
@@ -83,7 +87,7 @@ def _decoded(file: str | io.BytesIO, plain: bool) -> Video:
         if first is None:
             raise DecodingError("has no decodable frame")
         name = stream.codec_context.codec.canonical_name
-        return Video(count, first, name, plain, decoded=True)
+        return Video(count, first, name, plain, gop, decoded=True)
 
 
 class _Survey:
@@ -97,6 +101,7 @@ class _Survey:
         self._safe = bool(formats & _SAFE)
         self._headers = _HEADERS[self._name]() if self._name in _HEADERS else None
         self._times: list[int] = []
+        self._groups = [0]
         self._first: av.VideoFrame | None = None
         self._next_key = float("-inf")
         # Of several streams, which one is meant is said by open_video.
@@ -109,6 +114,8 @@ class _Survey:
         self.odd = self._is_odd(packet)
         if self.odd:
             return
+        if len(self._times) > 1 and begins_group(packet, self._stream):
+            self._groups.append(len(self._times) - 1)
         if self._first is None:
             self._first = next(iter(packet.decode()), None)
         elif self._headers is None and packet.is_keyframe:
@@ -126,7 +133,8 @@ class _Survey:
         same_size = (first.width, first.height) == self._size
         distinct = len(set(self._times)) == len(self._times)
         plain = self._safe and same_size and distinct
-        return Video(len(self._times), first, self._name, plain, decoded=False)
+        gop = max(np.diff([*self._groups, len(self._times)])) if plain else 0
+        return Video(len(self._times), first, self._name, plain, int(gop), decoded=False)
 
     def _is_odd(self, packet: av.Packet) -> bool:
         unsure = packet.is_corrupt or packet.is_discard
