@@ -57,6 +57,7 @@ setup(
         "tensorboard>=2.17",
         "pillow>=10",
         "scikit-image>=0.24",
+        "packaging>=23",
     ],
     extras_require={
         "timm": ["timm>=1.0"],  # backbones for tdn.adapter

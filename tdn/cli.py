@@ -2,8 +2,9 @@
 
 Subcommands live in ``tdn.commands``, one module each: ``HELP`` (a line), ``add_arguments(parser)``
 and ``run(arguments) -> int``. A module with ``CONFIGURED = True`` also takes ``--config FILE`` and
-dotted overrides, which arrive as ``arguments.config`` and ``arguments.overrides``. A package with
-``COMMANDS`` is a group of such modules. Modules import torch or DALI inside ``run``, so that help
+dotted overrides, which arrive as ``arguments.config`` and ``arguments.overrides``; one with
+``CONFIGURED = "optional"`` does without, too. A package with ``COMMANDS`` is a group of such
+modules. Modules import torch or DALI inside ``run``, so that help
 is instant.
 """
 
@@ -22,7 +23,17 @@ from typing import NoReturn
 import tdn
 from tdn.errors import UserError
 
-COMMANDS = ("train", "evaluate", "summary", "index", "transcode", "visualize", "demo-data", "demo")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "summary",
+    "index",
+    "transcode",
+    "visualize",
+    "doctor",
+    "demo-data",
+    "demo",
+)
 
 _DESCRIPTION = """\
 Temporal Difference Networks: train and test action recognition on your videos.
@@ -125,27 +136,31 @@ def _without_command(prog: str, path: list[str], group: ModuleType, words: list[
 
 def _parse(prog: str, module: ModuleType, words: list[str]) -> argparse.Namespace:
     configured = getattr(module, "CONFIGURED", False)
+    needed = configured is True
     parser = _Parser(
         prog=prog,
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        add_help=not configured,
+        add_help=not needed,
     )
     module.add_arguments(parser)
     if not configured:
         return parser.parse_args(words)
     parser.add_argument(
         "--config",
-        required=True,
+        required=needed,
         metavar="FILE",
         help="YAML file; keys it leaves out keep their defaults",
     )
-    parser.add_argument("-h", "--help", action="store_true", help="show this help and all keys")
-    if {"-h", "--help"} & set(words):
-        _print_configured_help(parser)
-        raise SystemExit(0)
+    if needed:
+        parser.add_argument("-h", "--help", action="store_true", help="show this help and all keys")
+        if {"-h", "--help"} & set(words):
+            _print_configured_help(parser)
+            raise SystemExit(0)
     arguments, overrides = parser.parse_known_args(words)
+    if overrides and arguments.config is None:
+        parser.error(f"{overrides[0]}: is no option without --config FILE")
     arguments.overrides = overrides
     return arguments
 
