@@ -181,7 +181,8 @@ def test_cores_at_another_socket():
     assert finding.level == "warn"
     assert "gpu 1" in finding.found
     assert "--gpu-bind" in finding.remedy
-    (finding,) = numa.judge(places._replace(cores=frozenset(range(4))))
-    assert finding.level == "ok"
+    for cores in (range(4), (1, 2)):
+        (finding,) = numa.judge(places._replace(cores=frozenset(cores)))
+        assert finding.level == "ok"
     assert list(numa.judge(places._replace(nodes=1))) == []
     assert list(numa.judge(places._replace(near=()))) == []

@@ -7,12 +7,13 @@ import pytest
 from tdn import cli
 from tdn.doctor import examination
 from tdn.doctor.examination import CHECKS, examine, summary, write_report
-from tdn.doctor.findings import fail, ok, warn
+from tdn.doctor.findings import fail, mistake, ok, warn
 from tdn.doctor.isolation import Check
 from tdn.errors import UserError
 
 BAD = "tests.tdn.doctor.misbehaving"
-MIXED = [ok("a", "there"), warn("b", "slow", "type this"), fail("c", "gone", "type that")]
+SLOW = warn("b", "slow", "type this")
+MIXED = [ok("a", "there"), SLOW, SLOW, fail("c", "gone", "type that")]
 
 
 def test_crashing_and_hanging_checks_cost_only_themselves():
@@ -47,14 +48,28 @@ def test_every_check_is_a_function_of_its_own():
 
 def test_a_line_for_a_finding_and_one_for_its_remedy():
     lines = [str(finding).splitlines() for finding in MIXED]
-    assert [line[0].split()[:2] for line in lines] == [["ok", "a"], ["warn", "b"], ["fail", "c"]]
-    assert lines[0] == [lines[0][0]]
-    assert lines[2][1].strip() == "-> type that"
-    assert lines[2][1].startswith(" ")
+    assert [line[0].split()[:2] for line in lines[1:]] == [["warn", "b"]] * 2 + [["fail", "c"]]
+    assert [line.split() for line in lines[0]] == [["ok", "a", "there"]]
+    assert lines[3][1].strip() == "-> type that"
+    assert lines[3][1].startswith(" ")
+
+
+@pytest.mark.parametrize("level", [warn, fail])
+def test_what_others_say_in_lines_is_one(level):
+    finding = level("a", "broken:\n  here\n", "type\n this")
+    assert finding[2:] == ("broken: here", "type this")
+    assert ok("a", "there\n").found == "there"
+
+
+def test_a_mistake_is_what_is_wrong_and_what_to_do():
+    finding = mistake("data", UserError("list.txt: no such file; check the path; or not"))
+    assert finding == fail("data", "list.txt: no such file", "check the path; or not")
+    assert mistake("data", UserError("list.txt: is bad")).remedy
 
 
 def test_the_summary_counts():
-    assert summary(MIXED) == "1 ok, 1 warning, 1 failed"
+    assert summary(MIXED) == "1 ok, 2 warnings, 1 failed"
+    assert summary(MIXED[:2]) == "1 ok, 1 warning, nothing failed"
     assert "nothing failed" in summary(MIXED[:1])
 
 
@@ -63,7 +78,7 @@ def test_the_report_is_json(tmp_path):
     write_report(MIXED, path)
     report = json.loads(path.read_text())
     assert report["failed"] == 1
-    assert report["findings"][2] == {
+    assert report["findings"][3] == {
         "level": "fail",
         "name": "c",
         "found": "gone",
@@ -77,7 +92,7 @@ def test_a_report_that_cannot_be_written_is_a_mistake(tmp_path):
         write_report(MIXED, tmp_path / "file" / "report.json")
 
 
-@pytest.mark.parametrize(("findings", "status"), [(MIXED[:1], 0), (MIXED[:2], 0), (MIXED, 1)])
+@pytest.mark.parametrize(("findings", "status"), [(MIXED[:1], 0), (MIXED[:3], 0), (MIXED, 1)])
 def test_only_failures_fail_the_command(findings, status, monkeypatch, capsys, tmp_path):
     def examined(checks, seconds, show):
         assert checks == CHECKS
