@@ -81,7 +81,7 @@ def test_what_is_needed_is_what_setup_py_says():
     found = needs_of_recipe(recipe)
     assert found == needs()
     assert found.python == ">=3.10"
-    assert "av>=14" in found.packages
+    assert any(text.startswith("av>=") for text in found.packages)
     assert all(Requirement(text).specifier for text in found.packages)
     assert "timm" not in " ".join(found.packages)
     ast.parse(recipe)
