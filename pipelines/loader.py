@@ -26,6 +26,9 @@ from tdn.pipelines.stream import Position, Stream, graph_of
 
 _log = logging.getLogger(__name__)
 
+_MANY = 16
+"""Lost videos from which on a process judges all by its own."""
+
 
 class Batch(NamedTuple):
     """What a step works on; N clips of T segments."""
@@ -56,6 +59,8 @@ class Loader:
         self._next = start
         self._stream: Stream | None = None
         self._checks = FileChecks(len(planner.manifest))
+        self._lost_in: dict[int, int] = {}
+        """How many were first lost in each epoch."""
         self.lost: set[int] = set()
         """Rows of files that could not be decoded at least once."""
 
@@ -104,6 +109,16 @@ class Loader:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+    @property
+    def listed(self) -> int:
+        """Rows of the list, unusable ones included."""
+        return len(self.planner.manifest)
+
+    @property
+    def videos(self) -> int:
+        """Videos that take part, over all processes."""
+        return len(self.planner.rows)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -156,9 +171,13 @@ class Loader:
         self.lost.add(view.clip.row)
         where = "another video takes its place" if self.planner.train else "it is left out"
         _log.warning("%s: cannot be decoded, %s: %s", view.clip.name, where, cause)
-        share = self.planner.data.max_bad_share
-        lost, usable = len(self.lost), len(self.planner.rows)
-        if lost > share * usable or lost == usable:
+        share, lost = self.planner.data.max_bad_share, len(self.lost)
+        usable = len(self.planner.rows)
+        here = self._lost_in[view.place.epoch] = self._lost_in.get(view.place.epoch, 0) + 1
+        # In an epoch a process sees its part of the videos. Of a few that are lost, chance may have
+        # given it more than its part.
+        too_many_here = here >= _MANY and here * self.planner.world_size > share * usable
+        if lost > share * usable or lost == usable or too_many_here:
             raise UserError(
                 f"{lost} of {usable} videos cannot be decoded, the last one {view.clip.name}: "
                 f"{cause}; check the storage, or raise data.max_bad_share ({share})"
@@ -262,6 +281,11 @@ def _check_count(planner: Planner) -> None:
         raise UserError(
             f"{manifest.list_path}: none of its {len(manifest)} videos is usable, the first one "
             f"(line {line}, {path}): {why}; correct the paths or data.root"
+        )
+    if planner.train and usable == 0:
+        raise UserError(
+            f"{manifest.list_path}: all of its {_shorter(planner)} usable videos are shorter than "
+            f"data.min_frames ({planner.data.min_frames}); lower it"
         )
     together = planner.data.batch_size * planner.world_size * planner.accumulate
     if planner.train and usable < together:

@@ -38,8 +38,12 @@ class MemoryNeed:
     """Width times height of the largest video."""
 
     def __str__(self) -> str:
-        host = f" and {self.host / GB:.1f} GB for frames decoded outside DALI" if self.host else ""
-        return f"up to {self.device / GB:.1f} GB of memory{host}"
+        host = f" and {_size(self.host)} for frames decoded outside DALI" if self.host else ""
+        return f"up to {_size(self.device)} of memory{host}"
+
+
+def _size(count: float) -> str:
+    return f"{count / GB:.1f} GB" if count >= GB else f"{count / 1e6:.1f} MB"
 
 
 def memory_need(planner: Planner, device: torch.device) -> MemoryNeed:
@@ -72,9 +76,9 @@ def check_memory(planner: Planner, device: torch.device) -> MemoryNeed:
     if data.memory_limit and together > data.memory_limit * GB:
         raise UserError(
             f"data.memory_limit: decoding {data.batch_size} clips of up to "
-            f"{need.pixels / 1e6:.1f} megapixels may take {together / GB:.1f} GB, more than "
-            f"{data.memory_limit:g}; lower data.batch_size, raise the limit, or make a smaller "
-            "copy with 'tdn transcode'"
+            f"{need.pixels} pixels may take {_size(together)}, more than "
+            f"{_size(data.memory_limit * GB)}; lower data.batch_size, raise the limit, or make a "
+            "smaller copy with 'tdn transcode'"
         )
     if not data.memory_limit and together > _total(device) / 2:
         _log.warning(

@@ -41,8 +41,18 @@ def read_part(path: str, offset: int, size: int) -> bytes:
     Raises:
         OSError: The file cannot be read, or is shorter.
     """
-    with _opening:
-        shard = _shard(path)
+    try:
+        with _opening:
+            shard = _shard(path)
+        return _read(shard, offset, size)
+    except OSError:
+        # It may have been replaced on its server: the next attempt opens it anew.
+        with _opening:
+            _shard.cache_clear()
+        raise
+
+
+def _read(shard: _Shard, offset: int, size: int) -> bytes:
     parts, end = [], offset + size
     while offset < end:
         part = os.pread(shard.number, end - offset, offset)
@@ -51,9 +61,3 @@ def read_part(path: str, offset: int, size: int) -> bytes:
         parts.append(part)
         offset += len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def forget_shards() -> None:
-    """Close all shards, so that files that were replaced are opened anew."""
-    with _opening:
-        _shard.cache_clear()

@@ -48,11 +48,6 @@ def patiently(action: Callable[[], _T]) -> _T:
     return action()
 
 
-def may_pass(error: OSError) -> bool:
-    """Whether an error is one that ``patiently`` waits for."""
-    return error.errno in _PASSING
-
-
 def checksum(path: str) -> int:
     """CRC-32 of a file's bytes.
 

@@ -79,7 +79,7 @@ class DataConfig:
     """sparse: segments from equal parts of the whole video (paper section 3.1); dense: from a part
     of dense_span frames."""
     dense_span: int = 64
-    """dense: frames from the first segment to the end of the last one's part."""
+    """dense: frames over which the starts of the segments are spread evenly."""
     stride: int = 1
     """Frames from one frame of a segment to the next; 1 as published."""
     crop_size: Union[int, tuple[int, int]] = 224  # noqa: UP007

@@ -344,8 +344,8 @@ def check_config(config: Config) -> None:
                 f"data.flip_labels: {config.data.flip_labels} has {label}: {mirrored}, outside the "
                 f"labels 0 to {classes - 1}; correct the map or model.num_classes"
             )
-    if config.evaluation.crops == 10 and config.data.flip_labels:
+    if config.evaluation.crops == 10 and (config.data.flip_labels or not config.data.flip):
         raise UserError(
-            "evaluation.crops: 10 mirrors clips, which changes their class by data.flip_labels; "
-            "give 5 crops"
+            "evaluation.crops: 10 mirrors clips, which data.flip and data.flip_labels say changes "
+            "their class; give 5 crops"
         )

@@ -65,6 +65,8 @@ def read_listing(source: str | Path, classes: Sequence[str] = (), template: str 
     from tdn.pipelines.sources.shards import are_shards, read_shards
     from tdn.pipelines.sources.text_lists import read_text_list
 
+    if not str(source):
+        raise UserError("the data set's name is empty; give a list, a folder or tar shards")
     path = Path(source)
     if path.is_dir():
         return read_class_folders(path, classes)
@@ -81,6 +83,8 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         UserError: The file cannot be read, is empty, or names a class twice.
     """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file of class names; correct data.classes or --classes")
     lines = read_text(Path(path)).splitlines()
     names = tuple(" ".join(line.split()) for line in lines if line.strip())
     if not names:

@@ -63,14 +63,18 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
             model = _trained_model(config, checkpoint, loader.classes).to(processes.device)
         check_same_data(processes, validation_list=loader)
         bar = "evaluating" if shows_bar(config, processes.is_main) else None
-        parts = processes.gather_to_main(score(model, loader, precision, processes.device, bar))
+        with processes.failing_together():
+            mine = score(model, loader, precision, processes.device, bar)
+        parts = [part for part in processes.gather_to_main(mine) if part is not None]
         metrics = None
-        if processes.is_main:
-            scores = Scores.merged([part for part in parts if part is not None])
-            scores.save(output / "scores.npz")
-            metrics = _metrics(scores, config, checkpoint, precision, processes)
-            save_metrics(output / "metrics.json", metrics)
-            _print(metrics, output, time.monotonic() - began)
+        with processes.failing_together():
+            if processes.is_main:
+                _check_share(sum(len(part.indices) for part in parts), loader, config)
+                scores = Scores.merged(parts)
+                scores.save(output / "scores.npz")
+                metrics = _metrics(scores, loader.listed, config, checkpoint, precision, processes)
+                save_metrics(output / "metrics.json", metrics)
+                _print(metrics, output, time.monotonic() - began)
         result: dict[str, Any] = processes.from_main(metrics)
         return result
 
@@ -123,8 +127,19 @@ def _trained_model(config: Config, checkpoint: str | Path, classes: tuple[str, .
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def _check_share(scored: int, loader: Loader, config: Config) -> None:
+    """Refuse results of too few of the videos; the processes have counted only their own."""
+    lost, share = loader.videos - scored, config.data.max_bad_share
+    if scored == 0 or lost > share * loader.videos:
+        raise UserError(
+            f"{lost} of {loader.videos} videos cannot be decoded, see above; check the storage, or "
+            f"raise data.max_bad_share ({share})"
+        )
+
+
 def _metrics(
     scores: Scores,
+    listed: int,
     config: Config,
     checkpoint: str | Path,
     precision: Precision,
@@ -133,6 +148,8 @@ def _metrics(
     return {
         **scores.accuracy(),
         "videos": scores.logits.shape[0],
+        "listed": listed,
+        "left_out": listed - scores.logits.shape[0],
         "views": scores.logits.shape[1],
         "clips": config.evaluation.clips,
         "crops": config.evaluation.crops,
@@ -151,10 +168,15 @@ def _metrics(
 def _print(metrics: dict[str, Any], output: Path, seconds: float) -> None:
     print(
         f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} % on {metrics['videos']} "
-        f"videos, {_protocol(metrics)}, {metrics['videos'] / seconds:.1f} a second; scores in "
-        f"{output / 'scores.npz'}",
+        f"videos{_left_out(metrics)}, {_protocol(metrics)}, {metrics['videos'] / seconds:.1f} a "
+        f"second; scores in {output / 'scores.npz'}",
         flush=True,
     )
+
+
+def _left_out(metrics: dict[str, Any]) -> str:
+    left_out = metrics["left_out"]
+    return f" ({left_out} of the list's {metrics['listed']} left out)" if left_out else ""
 
 
 def _protocol(metrics: dict[str, Any]) -> str:

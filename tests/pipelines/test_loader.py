@@ -334,3 +334,21 @@ def test_what_is_too_short_is_told(config, data_set):
     with pytest.raises(UserError, match=r"6 usable videos.*data\.min_frames.*data\.batch_size"):
         create_loader(config, "train")
     assert len(create_loader(config, "validation").planner.rows) == 11
+
+
+def test_one_process_of_many_stops_a_run_whose_files_are_gone(tmp_path, config):
+    """It sees a part of the videos only, but most of that part is lost."""
+    video = write_video(tmp_path / "a", 6)
+    for number in range(160):
+        (tmp_path / f"{number}.webm").hardlink_to(video)
+    rows = [(f"{number}.webm", 0) for number in range(160)]
+    listed = write_list(tmp_path / "list.txt", rows)
+    manifest = index_list(listed, tmp_path / "list.arrow", progress=False).manifest
+    config.data.train_list = str(manifest.file)
+    loader = create_loader(config, "train", rank=1, world_size=4)
+    for number in range(160):
+        if number % 2:
+            (tmp_path / f"{number}.webm").unlink()
+    with pytest.raises(UserError, match="max_bad_share"):
+        list(loader)
+    assert len(loader.lost) == 16

@@ -32,6 +32,7 @@ class SyntheticLoader:
         lists = config.data.train_list, config.data.validation_list
         self.count = int(lists[0] if self.train else lists[1])
         self.views_per_video = 1
+        self.listed = self.videos = self.count
         self.classes: tuple[str, ...] = ()
         self.batch_size, self.seed = config.data.batch_size, config.seed
         self.accumulate = config.training.accumulate

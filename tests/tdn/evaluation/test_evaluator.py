@@ -8,7 +8,9 @@ import torch
 
 import tdn
 from tdn.errors import UserError
+from tdn.evaluation import evaluator
 from tdn.evaluation.evaluator import evaluate
+from tdn.evaluation.scores import Scores
 from tdn.training.trainer import train
 from tests.tdn import synthetic
 from tests.tdn.synthetic import tiny_config
@@ -65,3 +67,32 @@ def test_a_checkpoint_of_other_classes_is_refused(trained, tmp_path):
     with pytest.raises(UserError, match="classes"):
         evaluate(config, result.last)
     assert not list((tmp_path / "scores").iterdir())
+
+
+def test_what_was_left_out_is_counted_and_too_much_is_refused(
+    trained, tmp_path, monkeypatch, capsys
+):
+    """Each process sees only its own videos; the sum of all decides."""
+    config, result = trained
+    config.output = str(tmp_path / "scores")
+    real = evaluator.score
+
+    def losing(count):
+        def score(*arguments):
+            scores = real(*arguments)
+            kept = slice(0, len(scores.indices) - count)
+            return Scores(scores.indices[kept], scores.labels[kept], scores.logits[kept])
+
+        return score
+
+    monkeypatch.setattr(evaluator, "score", losing(2))
+    metrics = evaluate(config, result.last)
+    assert (metrics["videos"], metrics["listed"], metrics["left_out"]) == (28, 30, 2)
+    assert "2 of" in capsys.readouterr().out
+    for lost in (4, 30):
+        monkeypatch.setattr(evaluator, "score", losing(lost))
+        with pytest.raises(UserError, match="max_bad_share"):
+            evaluate(config, result.last)
+    monkeypatch.setattr(evaluator, "score", lambda *_: None)
+    with pytest.raises(UserError, match="max_bad_share"):
+        evaluate(config, result.last)
