@@ -131,8 +131,8 @@ class EvaluationConfig:
 class OptimizerConfig:
     """How weights change (paper section 4.2)."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    """sgd (momentum, no Nesterov: the published recipe) or adamw."""
+    name: Literal["sgd", "adamw", "lamb"] = "sgd"
+    """sgd (momentum, no Nesterov: the published recipe), adamw, or lamb (for large batches)."""
     lr: float = 0.01
     """Learning rate, at a global batch of base_batch clips if that is given."""
     base_batch: int = 0

@@ -36,7 +36,7 @@ def restore_named_state(
     names = _names(optimizer, model)
     groups = optimizer.state_dict()["param_groups"]
     former = saved["param_groups"][0]
-    if "step" in former:  # Apex counts its steps in the groups
+    if "step" in former:  # LAMB and Apex count their steps in the groups
         groups = [{**group, "step": former["step"]} for group in groups]
     state = {
         number: saved["state"][name] for number, name in names.items() if name in saved["state"]

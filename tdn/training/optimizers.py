@@ -1,4 +1,4 @@
-"""SGD and AdamW, run by torch or, where it is built and fits, by NVIDIA Apex.
+"""SGD, AdamW and LAMB, run by torch or, where it is built and fits, by NVIDIA Apex.
 
 What they change is in groups (``tdn.training.groups``): by default in one, biases and batch norm
 included, as the released code trains.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,9 @@ import torch
 
 from tdn.config import OptimizerConfig
 from tdn.errors import UserError
+from tdn.training import lamb
 from tdn.training.groups import NamedParameters, parameter_groups
+from tdn.training.lamb import Lamb
 
 BETAS = (0.9, 0.999)
 """AdamW's decay rates (Loshchilov and Hutter 2019)."""
@@ -30,7 +33,7 @@ _BUILD = (
     "build it in a clone of https://github.com/NVIDIA/apex with 'APEX_CPP_EXT=1 APEX_CUDA_EXT=1 "
     "pip install -v --no-build-isolation .', or use optimizer.backend torch"
 )
-_APEX_CLASSES = {"sgd": "FusedSGD", "adamw": "FusedAdam"}
+_APEX_CLASSES = {"sgd": "FusedSGD", "adamw": "FusedAdam", "lamb": "FusedLAMB"}
 _APEX_DTYPES = {torch.float32, torch.float16}
 
 Groups = list[dict[str, Any]]
@@ -75,6 +78,8 @@ def _torch_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Opt
         return torch.optim.AdamW(
             groups, config.lr, BETAS, weight_decay=config.weight_decay, fused=True
         )
+    if config.name == "lamb":
+        return Lamb(groups, config.lr, config.weight_decay)
     return torch.optim.SGD(
         groups, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
     )
@@ -82,11 +87,21 @@ def _torch_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Opt
 
 def _apex_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
     kind = getattr(importlib.import_module("apex.optimizers"), _APEX_CLASSES[config.name])
-    settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
-    if config.name == "adamw":
-        optimizer = kind(groups, betas=BETAS, adam_w_mode=True, **settings)
-    else:
-        optimizer = kind(groups, momentum=config.momentum, **settings)
+    settings: dict[str, dict[str, Any]] = {
+        "sgd": {"momentum": config.momentum},
+        "adamw": {"betas": BETAS, "adam_w_mode": True},
+        # Gradients are clipped before, for all optimizers alike; and the ratio of the norms holds
+        # for parameters without weight decay too, as in the paper.
+        "lamb": {
+            "betas": lamb.BETAS,
+            "eps": lamb.EPSILON,
+            "max_grad_norm": math.inf,
+            "use_nvlamb": True,
+        },
+    }
+    optimizer: torch.optim.Optimizer = kind(
+        groups, lr=config.lr, weight_decay=config.weight_decay, **settings[config.name]
+    )
     return optimizer
 
 
@@ -94,7 +109,7 @@ def apex_obstacle(name: str, device: torch.device, dtypes: set[torch.dtype]) -> 
     """Why Apex cannot run an optimizer, with the remedy; None when it can.
 
     Args:
-        name: sgd or adamw.
+        name: sgd, adamw or lamb.
         device: Where the parameters are.
         dtypes: The types of the trainable parameters.
     """

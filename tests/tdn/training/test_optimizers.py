@@ -31,6 +31,10 @@ NVIDIA = {
         "    def __init__(self, params, lr, betas, adam_w_mode, weight_decay):\n"
         "        assert adam_w_mode\n"
         "        super().__init__(params, lr, betas, weight_decay=weight_decay)\n"
+        "class FusedLAMB(torch.optim.Optimizer):\n"
+        "    def __init__(self, params, lr, betas, eps, weight_decay, max_grad_norm, use_nvlamb):\n"
+        "        assert (eps, max_grad_norm, use_nvlamb) == (1e-6, float('inf'), True)\n"
+        "        super().__init__(params, dict(lr=lr, betas=betas, weight_decay=weight_decay))\n"
     ),
     "amp_C.py": "",
 }
@@ -64,12 +68,13 @@ def parameters(dtype: torch.dtype = torch.float32) -> list[tuple[str, nn.Paramet
     return [("one", nn.Parameter(torch.ones(3, dtype=dtype))), ("two", nn.Parameter(torch.ones(2)))]
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
 def test_auto_takes_apex_where_it_is_built_and_fits(install, name):
     install(NVIDIA)
     made = create_optimizer(OptimizerConfig(name=name), parameters(), GPU)
     assert made.backend == "apex"
     assert type(made.optimizer).__module__ == "apex.optimizers"
+    assert made.optimizer.param_groups[0]["weight_decay"] == OptimizerConfig().weight_decay
 
 
 def without(name: str) -> dict[str, str]:
@@ -97,6 +102,15 @@ def test_without_any_one_condition_auto_takes_torch_and_apex_says_why(
         create_optimizer(OptimizerConfig(backend="apex"), parameters(dtype), device)
     assert "optimizer.backend" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_apex_without_the_optimizer_that_is_wanted_is_not_taken(install):
+    older = NVIDIA["apex/optimizers/__init__.py"].replace("FusedLAMB", "OtherLAMB")
+    install(NVIDIA | {"apex/optimizers/__init__.py": older})
+    config = OptimizerConfig(name="lamb")
+    assert create_optimizer(config, parameters(), GPU).backend == "torch"
+    assert "FusedLAMB" in (apex_obstacle("lamb", GPU, {torch.float32}) or "")
+    assert apex_obstacle("adamw", GPU, {torch.float32}) is None
 
 
 def test_frozen_parameters_do_not_decide(install):

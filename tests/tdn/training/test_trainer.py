@@ -247,7 +247,7 @@ def test_a_run_may_go_on_with_other_parts_of_the_same_batch(tmp_path, tiny):
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
 def test_a_run_may_go_on_with_other_multipliers(tmp_path, tiny, name):
     """Each parameter keeps its own momentum, though the groups become others."""
     settings = {"optimizer__name": name, "optimizer__lr": 0.01, "training__epochs": 2}
@@ -282,12 +282,13 @@ def test_a_multiplier_of_no_part_is_refused_before_anything_is_written(tmp_path,
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
-def test_momentum_of_sgd_is_resumed(tmp_path, tiny):
-    whole = run(tmp_path / "whole")
+@pytest.mark.parametrize("name", ["sgd", "lamb"])
+def test_what_an_optimizer_has_accumulated_is_resumed(tmp_path, tiny, name):
+    whole = run(tmp_path / "whole", optimizer__name=name)
     tiny.hooks["train"] = ask_to_stop((1, 1), signal.SIGTERM)
-    run(tmp_path / "parts")
+    run(tmp_path / "parts", optimizer__name=name)
     tiny.hooks.clear()
-    assert_same(whole.last, run(tmp_path / "parts").last)
+    assert_same(whole.last, run(tmp_path / "parts", optimizer__name=name).last)
 
 
 def test_the_loss_scale_of_fp16_is_resumed(tmp_path, tiny):
