@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tdn.pipelines.fetching import fetch
+import numpy as np
+
+from tdn.pipelines.fetching import Fetched, decode_picture, fetch
 from tdn.pipelines.file_checks import FileChecks, content_changed
 from tdn.pipelines.graph import VideoGraph
 from tdn.pipelines.picture_graph import PictureGraph
@@ -44,7 +46,22 @@ def _failure(view: View, graph: VideoGraph | PictureGraph, checks: FileChecks) -
     except OSError as error:
         return f"cannot be read: {cause_of(error)}"
     except RuntimeError as error:
-        return dali_reason(error)
+        return _damaged_picture(view, fetched) or dali_reason(error)
+    return ""
+
+
+def _damaged_picture(view: View, fetched: Fetched) -> str:
+    """Which of a view's pictures Pillow cannot decode either, and why; "" if there is none.
+
+    DALI counts its samples, and sometimes only says that its pipeline is of no more use.
+    """
+    if not view.clip.is_pictures or fetched.encoded is None:
+        return ""
+    for number, file in zip(np.unique(view.frames).tolist(), fetched.encoded, strict=True):
+        try:
+            decode_picture(view, number, file.tobytes())
+        except DecodingError as error:
+            return str(error)
     return ""
 
 

@@ -94,7 +94,7 @@ def _fetch_pictures(view: View, by_dali: bool) -> Fetched:
     numbers = np.unique(view.frames).tolist()
     files = [picture_bytes(view.clip, number) for number in numbers]
     if not by_dali:
-        pictures = [_decode(view, *item) for item in zip(numbers, files, strict=True)]
+        pictures = [decode_picture(view, *item) for item in zip(numbers, files, strict=True)]
         return Fetched(pictures=np.stack(pictures))
     for number, file in zip(numbers, files, strict=True):
         try:
@@ -110,7 +110,12 @@ def _check_size(clip: Clip, number: int, size: tuple[int, int]) -> None:
         raise DecodingError(f"frame {number} has another size than the first")
 
 
-def _decode(view: View, number: int, file: bytes) -> npt.NDArray[np.uint8]:
+def decode_picture(view: View, number: int, file: bytes) -> npt.NDArray[np.uint8]:
+    """A picture's pixels in the view's window, (H, W, 3), by Pillow.
+
+    Raises:
+        DecodingError: It is damaged, or has another size than the clip.
+    """
     top, left, height, width = view.crop.window
     try:
         with Image.open(io.BytesIO(file)) as picture:

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from tdn.pipelines.frame_folders import FolderError, find_series
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.shard_reading import read_part
 from tdn.pipelines.storage import checksum, patiently
@@ -31,14 +32,15 @@ class FileChecks:
     def change(self, clip: Clip) -> str:
         """How a clip differs from what was indexed, "" if it does not. From any thread.
 
-        Pictures are only looked for: each is small, and shows by itself that it is damaged.
+        Of a folder of frames that has changed, the names are looked at again. A picture that was
+        replaced by another under its name is taken as it is, and so are pictures in a shard.
 
         Raises:
             OSError: The file cannot be read.
         """
         status = patiently(lambda: os.stat(clip.path))  # noqa: PTH116 - called for every clip
         if clip.is_pictures:
-            return ""
+            return self._change_of_folder(clip, status.st_mtime_ns) if clip.template else ""
         if not stat.S_ISREG(status.st_mode):
             return "is not a regular file any more"
         if not clip.offsets and status.st_size != clip.size:
@@ -48,6 +50,19 @@ class FileChecks:
         if content_changed(clip):
             return "is another file than the one that was indexed"
         self._times[clip.row] = status.st_mtime_ns
+        return ""
+
+    def _change_of_folder(self, clip: Clip, time: int) -> str:
+        if time in (clip.mtime, self._times[clip.row]):
+            return ""
+        names = patiently(lambda: os.listdir(clip.path))  # noqa: PTH208 - names are enough
+        try:
+            series = find_series(names, clip.template)
+        except FolderError as error:
+            return str(error)
+        if (series.first, series.frames) != (clip.first, clip.frames):
+            return "holds other frames than when it was indexed"
+        self._times[clip.row] = time
         return ""
 
 

@@ -12,7 +12,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
 from tdn.pipelines.augmentation import Size
-from tdn.pipelines.fetching import opened, picture_bytes
+from tdn.pipelines.fetching import as_rgb, opened, picture_bytes
 from tdn.pipelines.manifest import Clip
 from tdn.pipelines.plans import upright_size
 from tdn.pipelines.storage import patiently
@@ -90,7 +90,7 @@ def _pictures(clip: Clip, size: Size) -> Iterator[npt.NDArray[np.uint8]]:
 
 def _picture(file: bytes, size: Size) -> npt.NDArray[np.uint8]:
     with Image.open(io.BytesIO(file)) as picture:
-        frame = picture.convert("RGB")
+        frame = Image.fromarray(as_rgb(picture))
     if frame.size != size[::-1]:
         frame = frame.resize(size[::-1], Image.Resampling.BICUBIC)
     return np.asarray(frame)

@@ -13,6 +13,7 @@ from typing import IO
 
 from tdn.errors import UserError
 from tdn.pipelines.file_locks import lock
+from tdn.pipelines.manifest import FORMAT
 from tdn.pipelines.probe import Probe
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ class Journal:
     def __init__(self, manifest: Path, template: str) -> None:
         self.manifest = manifest
         self.path = manifest.with_name(f"{manifest.name}.journal")
-        self._head = _line({"tdn journal": Probe._fields, "template": template})
+        self._head = _line(
+            {"tdn journal": FORMAT.decode(), "fields": Probe._fields, "template": template}
+        )
 
     def read(self) -> dict[str, Probe]:
         """What an interrupted run found, by the clips' keys; of a damaged file, what is before."""
@@ -114,7 +117,7 @@ class Journal:
             yield
         except OSError as error:
             raise UserError(
-                f"{self.path}: cannot be written: {error.strerror}; choose another output"
+                f"{self.manifest}: cannot be written: {error.strerror}; choose another output"
             ) from None
 
     def remove(self) -> None:

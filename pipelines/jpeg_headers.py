@@ -53,6 +53,8 @@ def _segment(data: bytes, at: int) -> tuple[int, int, int]:
 
 def _frame_size(frame: bytes) -> tuple[int, int]:
     components = frame[5] if len(frame) > 5 else 0
-    if len(frame) != 6 + 3 * components or components not in (1, 3) or frame[0] != 8:
+    if len(frame) != 6 + 3 * components:
         raise HeaderError("has a damaged header")
+    if components not in (1, 3) or frame[0] != 8:
+        raise HeaderError(f"has {components} channels of {frame[0]} bits, unlike the first")
     return int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")

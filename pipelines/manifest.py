@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from tdn.errors import UserError
 from tdn.pipelines.frame_folders import PICTURE_CODECS
 
-FORMAT = b"2"
+FORMAT = b"3"
 _WORD = pa.dictionary(pa.int16(), pa.string())
 SCHEMA = pa.schema(
     [

@@ -99,7 +99,7 @@ def test_without_locks_nothing_is_noted(journal, monkeypatch, caplog):
 def test_a_folder_that_cannot_be_written_is_named(public_folder):
     public_folder.chmod(0o555)
     for manifest in (public_folder / "m.arrow", public_folder / "new" / "m.arrow"):
-        told = pytest.raises(UserError, match=r"m\.arrow\.journal: cannot be written")
+        told = pytest.raises(UserError, match=r"m\.arrow: cannot be written")
         with bound_by_permissions(), told, Journal(manifest, "").opened():
             pass
 
