@@ -176,10 +176,18 @@ class TrainingConfig:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the network: auto is bf16 on a GPU that has it, else fp16; fp32 on a CPU."""
     resume: str = "auto"
-    """auto (the run folder's last checkpoint, if any), a checkpoint's path, or none."""
+    """auto (the run folder's last checkpoint, if any; where it is damaged, the one before), a
+    checkpoint's path, or none."""
     accumulate: int = 1
     """Batches per process and step: one update with the mean of their gradients, as of one batch of
     so many times the clips (but for batch norm), in the memory of one."""
+    save_every: float = 10.0
+    """Minutes between checkpoints, written while training goes on, besides those at the ends of
+    epochs; 0 for these alone."""
+    save_every_steps: int = 0
+    """Steps between checkpoints, besides these; 0 for none."""
+    keep: int = 2
+    """Checkpoints to keep, last.pt among them, besides best.pt."""
     label_smoothing: float = 0.0
     """Probability mass spread over all classes, 0 to 1."""
     mixup: float = 0.0

@@ -13,24 +13,25 @@ from torch import nn
 import tdn
 from tdn.config import Config, ModelConfig
 from tdn.network import Network
+from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
-from tdn.training.run_folder import Checkpoint, RunFolder, read_checkpoint
+from tdn.training.run_folder import RunFolder
 from tdn.training.state import Pace, RunState, check_resumable, check_same_pace, global_batch
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader
 
 
-@dataclass(frozen=True)
+@dataclass
 class Start:
     """Where a run begins."""
 
     state: RunState
     checkpoint: Checkpoint | None = None
-    """What it goes on from; None for a new run."""
+    """What it goes on from, until everything is taken from it; None for a new run."""
     path: Path | None = None
     """Where that was read."""
 
@@ -50,17 +51,24 @@ class Parts:
     """What ``model.pretrained`` gave, in words."""
 
 
-def find_start(config: Config, folder: RunFolder) -> Start:
-    """Read the checkpoint that ``training.resume`` asks for, if there is one.
+def find_start(config: Config, folder: RunFolder, processes: Processes) -> Start:
+    """Read the checkpoint that ``training.resume`` asks for, if there is one; all must call it.
+
+    The main process chooses, so that all go on from the same one.
 
     Raises:
         UserError: It cannot be read or is of another network.
     """
-    path = folder.find_checkpoint(config.training.resume)
+    found = None
+    with processes.failing_together():
+        if processes.is_main:
+            found = folder.find_checkpoint(config.training.resume)
+    path = processes.from_main(found and found.path)
     if path is None:
         return Start(RunState())
-    checkpoint = read_checkpoint(path)
-    check_resumable(checkpoint, path, config)
+    with processes.failing_together():
+        checkpoint = found.checkpoint if found else read_checkpoint(path)
+        check_resumable(checkpoint, path, config)
     state = RunState.of(checkpoint)
     if not folder.best.exists():  # a checkpoint of another folder: its best one is not here
         state.best_top1 = None

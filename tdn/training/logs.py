@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from tqdm import tqdm
 from tdn.config import Config
 from tdn.errors import UserError
 from tdn.files import write_atomically
+from tdn.training.checkpoint_file import REMEDY
 from tdn.training.run_folder import RunFolder
 
 Event = dict[str, Any]
@@ -43,6 +45,9 @@ class Sink(Protocol):
 
     def advance(self) -> None:
         """A training step is done; called for each, so this must cost nothing."""
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written; called by another thread."""
 
     def close(self) -> None:
         """Finish."""
@@ -73,9 +78,10 @@ class Journal:
         if self._is_main:
             show_bar = shows_bar(self._config, self._is_main)
             epochs = self._config.training.epochs
-            self._sinks.append(JsonLines(self._folder.log, self._step))
+            record = JsonLines(self._folder.log, self._step)
+            self._sinks.append(record)
             if self._config.logging.tensorboard:
-                self._sinks.append(TensorBoard(self._folder.tensorboard, self._step))
+                self._sinks.append(TensorBoard(self._folder.tensorboard, record.kept))
             self._sinks.append(Console(epochs, self._steps_per_epoch, show_bar))
         return self
 
@@ -98,14 +104,27 @@ class Journal:
             for sink in self._sinks:
                 sink.write({"event": event, "time": round(time.time(), 3), **fields})
         except OSError as error:
-            raise UserError(
-                f"{self._folder.root}: cannot be written ({error.strerror}); make room and resume"
-            ) from None
+            raise self._unwritable(error) from None
+
+    def sync(self) -> None:
+        """Wait until the disk has the record, so that no checkpoint is ahead of it.
+
+        Raises:
+            UserError: The disk does not take it.
+        """
+        try:
+            for sink in self._sinks:
+                sink.sync()
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def advance(self) -> None:
         """Note that a training step is done."""
         for sink in self._sinks:
             sink.advance()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"{self._folder.root}: cannot be written ({error.strerror}); {REMEDY}")
 
 
 def shows_bar(config: Config, is_main: bool) -> bool:
@@ -117,10 +136,12 @@ class JsonLines:
     """log.jsonl: one event a line; a resumed run repeats no step."""
 
     def __init__(self, path: Path, step: int) -> None:
+        self.kept: list[Event] = []
+        """What a former session wrote up to the step; the rest is cut off."""
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _belongs_before(line, step)]
-            text = "".join(line + "\n" for line in kept).encode()
-            write_atomically(path, lambda file: file.write(text))
+            self.kept = list(_events_until(step, path.read_text()))
+            text = "".join(json.dumps(event) + "\n" for event in self.kept).encode()
+            write_atomically(path, lambda file: file.write(text), REMEDY)
         self._file = path.open("ab", buffering=0)
 
     def write(self, event: Event) -> None:
@@ -131,16 +152,23 @@ class JsonLines:
     def advance(self) -> None:
         """Steps are not logged one by one."""
 
+    def sync(self) -> None:
+        """Wait for the disk."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _belongs_before(line: str, step: int) -> bool:
-    try:
-        return bool(json.loads(line)["step"] <= step)
-    except ValueError:  # cut off by a crash
-        return False
+def _events_until(step: int, text: str) -> Iterator[Event]:
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut off by a crash
+            continue
+        if event["step"] <= step:
+            yield event
 
 
 def _finite(value: Any) -> Any:
@@ -148,10 +176,21 @@ def _finite(value: Any) -> Any:
 
 
 class TensorBoard:
-    """Event files: every number of train and validation events as a curve over steps."""
+    """Event files: every number of train and validation events as a curve over steps.
 
-    def __init__(self, folder: Path, step: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+    A resumed run draws them anew from the record: what was in a killed process's buffer is there
+    again, and nothing twice.
+    """
+
+    def __init__(self, folder: Path, former: Sequence[Event] = ()) -> None:
+        for path in folder.glob("events.*"):
+            if path.stat().st_size:
+                os.truncate(path, 0)  # a viewer that watches it would miss it, and see no other
+            else:
+                path.unlink()
+        self._writer = SummaryWriter(str(folder), purge_step=0)  # it forgets what it has read
+        for event in former:
+            self.write(event)
 
     def write(self, event: Event) -> None:
         """Add the event's numbers to the curves."""
@@ -159,10 +198,14 @@ class TensorBoard:
             return
         for key, value in event.items():
             if isinstance(value, float) and key != "time":
-                self._writer.add_scalar(f"{event['event']}/{key}", value, event["step"])
+                name = f"{event['event']}/{key}"
+                self._writer.add_scalar(name, value, event["step"], walltime=event["time"])
 
     def advance(self) -> None:
         """Steps are not drawn one by one."""
+
+    def sync(self) -> None:
+        """Nothing: the curves are drawn again from the record."""
 
     def close(self) -> None:
         """Write out what is left."""
@@ -199,6 +242,9 @@ class Console:
         self._step += 1
         if self._bar is not None:
             self._bar.update()
+
+    def sync(self) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Take the bar away."""

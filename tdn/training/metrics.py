@@ -62,6 +62,21 @@ class Tally:
         count = torch.full_like(mean_loss, len(labels), dtype=torch.float64)
         self._sums += torch.stack((count, mean_loss * count, (ranks < 1).sum(), (ranks < 5).sum()))
 
+    def unread(self) -> list[float]:
+        """This process's sums so far, to be kept in a checkpoint; waits for the device."""
+        return self._sums.tolist()
+
+    def restore(self, sums: list[list[float]], processes: Processes) -> None:
+        """Begin with what every process of a former session had in ``unread``.
+
+        With another number of processes the main one takes them all.
+        """
+        if len(sums) == processes.world_size:
+            own = sums[processes.rank]
+        else:
+            own = [sum(column) if processes.is_main else 0.0 for column in zip(*sums, strict=True)]
+        self._sums.copy_(torch.tensor(own, dtype=torch.float64))
+
     def read(self, processes: Processes) -> Summary:
         """The sums over all processes, which must all call this; begins anew.
 

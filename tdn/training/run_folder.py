@@ -1,54 +1,31 @@
 """The run folder: configuration, log and checkpoints, each whole at every moment.
 
 Only the main process writes; all processes read, so on several hosts the folder must be on storage
-they share.
+they share. In checkpoints/, last.pt is the newest, step-<number>.pt are the ones before it, and
+best.pt is that of the highest validation top-1.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-import pickle
+import shutil
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import NamedTuple
 
 from tdn.errors import UserError
 from tdn.files import write_atomically
+from tdn.training.checkpoint_file import REMEDY, Checkpoint, DamagedError, read_checkpoint
 
-Checkpoint = dict[str, Any]
-_REMEDY = "make room and resume"
-
-_NEEDED = {
-    *("model", "optimizer", "scaler", "config"),
-    *("epoch", "step_in_epoch", "step", "top1", "top5", "best_top1"),
-    *("steps_per_epoch", "global_batch", "videos"),
-}
+_log = logging.getLogger(__name__)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint of a run, on the CPU.
+class Found(NamedTuple):
+    """A checkpoint to go on from."""
 
-    Raises:
-        UserError: There is none, it is damaged, or it holds no training state.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(
-            f"training.resume: {path}: no such file; give a checkpoint of a run, auto or none"
-        ) from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError):
-        raise UserError(
-            f"{path}: not a readable checkpoint; resume from another one, or training.resume none"
-        ) from None
-    if not isinstance(checkpoint, dict) or not set(checkpoint) >= _NEEDED:
-        raise UserError(
-            f"{path}: holds no training state to resume; to start from its weights use "
-            "model.pretrained"
-        )
-    return checkpoint
+    path: Path
+    checkpoint: Checkpoint
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -84,34 +61,58 @@ class RunFolder:
         self.config = self.root / "config.yaml"
         self.log = self.root / "log.jsonl"
         self.tensorboard = self.root / "tensorboard"
-        self.last = self.root / "checkpoints" / "last.pt"
-        self.best = self.root / "checkpoints" / "best.pt"
+        self.checkpoints = self.root / "checkpoints"
+        self.last = self.checkpoints / "last.pt"
+        self.best = self.checkpoints / "best.pt"
+        self.damaged = self.checkpoints / "damaged.pt"
         self.interrupted = self.root / "interrupted.json"
-        make_folder(self.last.parent)
+        make_folder(self.checkpoints)
 
-    def find_checkpoint(self, resume: str) -> Path | None:
-        """The checkpoint that ``training.resume`` means, if any.
+    def find_checkpoint(self, resume: str) -> Found | None:
+        """The checkpoint that ``training.resume`` means, if any, verified.
 
         Args:
-            resume: auto (this folder's last), none, or a path.
+            resume: auto (this folder's newest that is not damaged), none, or a path.
+
+        Raises:
+            UserError: It cannot be read; with auto, not one of the folder's can.
         """
         if resume == "none":
             return None
         if resume == "auto":
-            return self.last if self.last.exists() else None
-        return Path(resume)
+            return self._newest()
+        path = Path(resume)
+        return Found(path, read_checkpoint(path))
 
-    def begin(self, config_yaml: str, resumed_from: Path | None) -> None:
-        """Write the configuration; clear a former run away, unless this one goes on with it."""
-        if resumed_from is None or self.last.parent.resolve() not in resumed_from.resolve().parents:
-            for path in (self.last, self.best, self.log, *self.tensorboard.glob("events.*")):
+    def begin(self, config_yaml: str, resumed_from: Path | None, step: int) -> None:
+        """Write the configuration, and let the folder hold nothing of what is not this run's past.
+
+        A run that starts anew or comes from another folder clears a former one away; one that goes
+        back to an earlier checkpoint of this folder, the later ones.
+
+        Args:
+            config_yaml: What to write.
+            resumed_from: The checkpoint it goes on from.
+            step: How many steps that had finished.
+        """
+        if resumed_from is None or resumed_from.resolve().parent != self.checkpoints.resolve():
+            events = self.tensorboard.glob("events.*")
+            for path in (self.last, self.best, self.log, *self.earlier(), *events):
                 path.unlink(missing_ok=True)
+        elif resumed_from.resolve() != self.last.resolve():
+            self._go_back(resumed_from, step)
         self.interrupted.unlink(missing_ok=True)
-        write_atomically(self.config, lambda file: file.write(config_yaml.encode()), _REMEDY)
+        write_atomically(self.config, lambda file: file.write(config_yaml.encode()), REMEDY)
 
-    def save(self, path: Path, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint to ``last`` or ``best``."""
-        write_atomically(path, lambda file: torch.save(checkpoint, file), _REMEDY)
+    def earlier(self) -> list[Path]:
+        """The checkpoints before the last one, the newest first."""
+        found = self.checkpoints.glob("step-*.pt")
+        ours = [path for path in found if path.stem.removeprefix("step-").isdecimal()]
+        return sorted(ours, key=_step_of, reverse=True)
+
+    def earlier_path(self, step: int) -> Path:
+        """Where the checkpoint after a step is kept when it is no longer the last one."""
+        return self.checkpoints / f"step-{step}.pt"
 
     def mark_interrupted(self, step: int) -> None:
         """Leave a note that the run stopped on request and can be resumed.
@@ -120,4 +121,41 @@ class RunFolder:
         again looks for this file.
         """
         note = json.dumps({"step": step, "checkpoint": str(self.last)}) + "\n"
-        write_atomically(self.interrupted, lambda file: file.write(note.encode()), _REMEDY)
+        write_atomically(self.interrupted, lambda file: file.write(note.encode()), REMEDY)
+
+    def _newest(self) -> Found | None:
+        """The newest checkpoint that can be read; one that cannot is named."""
+        candidates = [path for path in (self.last, *self.earlier(), self.best) if path.exists()]
+        problems: list[str] = []
+        for path in candidates:
+            try:
+                found = Found(path, read_checkpoint(path))
+            except DamagedError as error:
+                problems.append(str(error).partition(";")[0])
+                continue
+            for problem in problems:
+                _log.warning("%s; going on from %s instead", problem, path)
+            return found
+        if problems:
+            others = f", and so are the {len(problems) - 1} others" if len(problems) > 1 else ""
+            raise DamagedError(
+                f"{problems[0]}{others}; restore one, or start over with training.resume none"
+            )
+        return None
+
+    def _go_back(self, path: Path, step: int) -> None:
+        """Make an earlier checkpoint the last one; a damaged last one is set aside."""
+        if self.last.exists():
+            try:
+                read_checkpoint(self.last)
+            except DamagedError:
+                self.last.replace(self.damaged)
+        with path.open("rb") as source:
+            write_atomically(self.last, lambda file: shutil.copyfileobj(source, file), REMEDY)
+        for other in self.earlier():
+            if _step_of(other) >= step:
+                other.unlink()
+
+
+def _step_of(earlier: Path) -> int:
+    return int(earlier.stem.removeprefix("step-"))

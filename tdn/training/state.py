@@ -2,9 +2,9 @@
 
 A checkpoint is a dict that ``torch.load(weights_only=True)`` reads: "model" (state dict),
 "optimizer" (by the names of parameters), "scaler", the fields of ``RunState`` and ``Pace``, "step"
-(finished ones of the whole run, for the reader), "config" (plain dict), "classes" (names of the
-labels) and "versions". Nothing random is saved: order, crops and
-dropout follow from the seed and the step's number.
+(finished ones of the whole run), "unread" (what the next line of the log will sum up), "config"
+(plain dict), "classes" (names of the labels) and "versions". Nothing random is saved: order, crops
+and dropout follow from the seed and the step's number.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import tdn
 from tdn.config import Config
 from tdn.config_loading import config_to_dict
 from tdn.errors import UserError
+from tdn.training.checkpoint_file import Checkpoint
 from tdn.training.optimizer_state import named_state, restore_named_state
-from tdn.training.run_folder import Checkpoint
 from tdn.training.step import TrainingStep
 
 _log = logging.getLogger(__name__)
@@ -74,9 +74,20 @@ def make_checkpoint(
     step: TrainingStep,
     config: Config,
     pace: Pace,
+    unread: list[list[float]],
     classes: Sequence[str] = (),
 ) -> Checkpoint:
-    """Everything needed to go on from here, and what the labels are called."""
+    """Everything needed to go on from here.
+
+    Args:
+        state: Where the run is.
+        model: The network.
+        step: Its optimizer and loss scale.
+        config: The run's.
+        pace: The run's.
+        unread: Every process's sums of loss and hits since the last line of the log.
+        classes: What the labels are called.
+    """
     return {
         "model": model.state_dict(),
         "optimizer": named_state(step.optimizer, model),
@@ -84,6 +95,7 @@ def make_checkpoint(
         **dataclasses.asdict(state),
         **dataclasses.asdict(pace),
         "step": state.epoch * pace.steps_per_epoch + state.step_in_epoch,
+        "unread": unread,
         "config": config_to_dict(config),
         "classes": list(classes),
         "versions": versions(),

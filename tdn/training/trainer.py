@@ -8,7 +8,6 @@ or, from Python, ``train("configs/demo.yaml")``. The steps themselves are in ``s
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -31,6 +30,7 @@ from tdn.training.interruption import StopRequest
 from tdn.training.logs import Journal, shows_bar
 from tdn.training.metrics import Summary, Tally
 from tdn.training.run_folder import RunFolder
+from tdn.training.saving import Saver
 from tdn.training.schedules import check_schedule, create_schedule, peak_rate
 from tdn.training.state import RunState, global_batch, make_checkpoint, restore, versions
 from tdn.training.step import StepResult, TrainingStep
@@ -79,9 +79,10 @@ def train(config: Config | str | Path) -> TrainingResult:
         with processes.failing_together():
             check_schedule(config, global_batch(config, processes.world_size))
             folder = RunFolder(config.output)
-            start = find_start(config, folder)
-            if start.state.epoch >= config.training.epochs:
-                return _already_complete(start, folder, processes)
+        start = find_start(config, folder, processes)
+        if start.state.epoch >= config.training.epochs:
+            return _already_complete(start, folder, processes)
+        with processes.failing_together():
             parts = build(config, processes, start, stack)
         check_same_data(
             processes,
@@ -127,8 +128,12 @@ class Trainer:
         self.stop = StopRequest(processes)
         self.tally = Tally(processes.device)
         self.clock = StepClock(processes.device)
+        self.saver = Saver(
+            folder, config.training.keep, self.steps_done if start.checkpoint else None
+        )
         self.unread: list[tuple[int, Any, Tensor]] = []
         """Number, rows and loss of the steps whose losses nobody has looked at yet."""
+        self.saved_at = time.monotonic()
 
     @property
     def steps_done(self) -> int:
@@ -139,12 +144,14 @@ class Trainer:
         """Train to the last epoch, or until asked to stop."""
         began = time.monotonic()
         self._prepare()
-        with self.journal, self.stop, closing(self.step):
+        with self.journal, self.stop, closing(self.step), self.saver:
             self._record_start()
             going = True
             while going and self.state.epoch < self.config.training.epochs:
                 going = self._train_epoch() and self._finish_epoch()
-                self._save(self.folder.last)
+            if not going:
+                self._save()
+            self.saver.wait()
             result = _result(
                 self.state, self.steps_done, going, time.monotonic() - began, self.folder
             )
@@ -152,11 +159,15 @@ class Trainer:
         return result
 
     def _prepare(self) -> None:
-        """Bring folder, optimizer and loss scale to where the run starts."""
+        """Bring folder, optimizer, loss scale and sums to where the run starts."""
+        start = self.start
         if self.processes.is_main:
-            self.folder.begin(dump_config(absolute_paths(self.config)), self.start.path)
-        if self.start.checkpoint is not None:
-            restore(self.start.checkpoint, self.parts.model, self.step)
+            text = dump_config(absolute_paths(self.config))
+            self.folder.begin(text, start.path, self.steps_done)
+        if start.checkpoint is not None:
+            restore(start.checkpoint, self.parts.model, self.step)
+            self.tally.restore(start.checkpoint["unread"], self.processes)
+            start.checkpoint = None  # as large as the network and its optimizer
 
     def _train_epoch(self) -> bool:
         """Train on the rest of the current epoch; False if asked to stop on the way."""
@@ -172,30 +183,35 @@ class Trainer:
 
             stop = self.stop.agreed()
             ends = self.state.step_in_epoch == self.steps_per_epoch
-            if stop or ends or self.steps_done % self.config.training.log_every == 0:
+            reports = ends or self.steps_done % self.config.training.log_every == 0
+            if reports:
                 self._report(result)
             if stop:
                 return False
+            if not ends and self._save_is_due(reports):
+                self._save()
         return True
 
     def _batches(self, start: int) -> Iterator[Batch]:
         """The current epoch's batches from one on; the clock sees how long each is waited for."""
         self.parts.train_loader.set_epoch(self.state.epoch, start)
         batches = iter(self.parts.train_loader)
-        self.clock.restart()
+        self._restart_clock()
         while True:
             with self.clock.waiting():
                 batch = next(batches)
             yield batch
 
     def _report(self, result: StepResult) -> None:
-        """Record the steps since the last report. Only here the loop waits for the device."""
+        """Record the steps since the last report. Here and to save the loop waits for the device.
+
+        Times and speed are those of this session; the steps may have begun in a former one.
+        """
+        self._check_losses()
         summary = self.tally.read(self.processes)
+        steps = self.steps_done - self.clock_step
         seconds, waited = self.clock.read()
-        steps = len(self.unread)
-        if not math.isfinite(summary.loss):
-            raise self._divergence()
-        self.unread.clear()
+        self._restart_clock()
         total = self.config.training.epochs * self.steps_per_epoch
         self.journal.record(
             "train",
@@ -206,18 +222,29 @@ class Trainer:
             lr=self.schedule(self.steps_done - 1),
             gradient_norm=float(result.gradient_norm),
             clips=summary.clips,
-            clips_per_second=summary.clips / seconds,
+            clips_per_second=steps * self.parts.pace.global_batch / seconds,
             data_wait=100 * waited,
             eta=(total - self.steps_done) * seconds / steps,
         )
 
-    def _divergence(self) -> BaseException:
-        """The error for a loss that is not a number: names the first step and its videos."""
+    def _restart_clock(self) -> None:
+        self.clock.restart()
+        self.clock_step = self.steps_done
+
+    def _check_losses(self) -> None:
+        """Look at the losses since the last look; all processes must call this.
+
+        Raises:
+            UserError: One is not a number; names the first step and its videos.
+        """
         bad = [(step, np.asarray(rows)) for step, rows, loss in self.unread if not loss.isfinite()]
+        self.unread.clear()
+        if not self.processes.any(bool(bad)):
+            return
         found = [first for first in self.processes.gather(bad[0] if bad else None) if first]
         step = min(step for step, _ in found)
         rows = sorted({int(row) for at, rows in found if at == step for row in rows})
-        return self.processes.failure(
+        raise self.processes.failure(
             f"step {step + 1}: the loss is not a finite number, on rows "
             f"{', '.join(map(str, rows))} of data.train_list (from 0); "
             "look at these videos, or lower optimizer.lr"
@@ -229,14 +256,13 @@ class Trainer:
         epoch = self.state.epoch + 1
         improved = False
         if epoch % every == 0 or epoch == epochs:
-            self._save(self.folder.last)  # a failure while validating costs no training
+            self._save()  # a failure while validating costs no training
             summary = self._validate()
             if summary is None:
                 return False
             improved = self._take_validation(summary)
         self.state.epoch, self.state.step_in_epoch = epoch, 0
-        if improved:
-            self._save(self.folder.best)
+        self._save(best=improved)
         return True
 
     def _validate(self) -> Summary | None:
@@ -275,20 +301,35 @@ class Trainer:
         )
         return improved
 
-    def _save(self, path: Path) -> None:
-        """Write a checkpoint of this moment."""
+    def _save_is_due(self, reported: bool) -> bool:
+        """Whether to write a checkpoint now; all processes get the same answer."""
+        training = self.config.training
+        if training.save_every_steps and self.steps_done % training.save_every_steps == 0:
+            return True
+        if not (reported and training.save_every):
+            return False
+        late = time.monotonic() - self.saved_at > 60 * training.save_every
+        return self.processes.any(late and self.processes.is_main)
+
+    def _save(self, best: bool = False) -> None:
+        """Have a checkpoint of this moment written; all processes must call this."""
+        self._check_losses()
+        unread = self.processes.gather(self.tally.unread())
         if self.processes.is_main:
-            self.folder.save(
-                path,
+            self.saver.save(
                 make_checkpoint(
                     self.state,
                     self.parts.model,
                     self.step,
                     self.config,
                     self.parts.pace,
+                    unread,
                     self.parts.train_loader.classes,
                 ),
+                best,
+                before=self.journal.sync,
             )
+        self.saved_at = time.monotonic()
 
     def _record_start(self) -> None:
         config, parts = self.config, self.parts

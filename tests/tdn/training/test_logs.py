@@ -16,7 +16,15 @@ from tests.tdn.synthetic import tiny_config
 
 
 def train_event(step: int, **values: object) -> dict:
-    event = {"event": "train", "step": step, "epoch": 1, "loss": 1.0, "top1": 50.0, "clips": 8}
+    event = {
+        "event": "train",
+        "time": 1.5 * step,
+        "step": step,
+        "epoch": 1,
+        "loss": 1.0,
+        "top1": 50.0,
+        "clips": 8,
+    }
     return event | {"clips_per_second": 4.0, "data_wait": 3.0, "eta": 60.0} | values
 
 
@@ -59,17 +67,37 @@ def test_lines_are_on_disk_at_once_and_always_json(tmp_path):
     sink.close()
 
 
-def test_curves_go_on_where_the_run_was_resumed(tmp_path):
+def test_curves_are_those_of_the_record_after_a_kill_and_a_resumption(tmp_path, monkeypatch):
+    """The killed process's curves end before its checkpoint, its record after it."""
+    config = tiny_config(str(tmp_path), logging__tensorboard=True)
+    folder = RunFolder(tmp_path)
     for start, steps in ((0, range(1, 9)), (4, range(5, 7))):
-        sink = TensorBoard(tmp_path, start)
-        for step in steps:
-            sink.write(train_event(step, loss=float(100 * start + step)))
-        sink.write({"event": "validation", "step": steps[-1], "top1": 70.0, "clips": 5})
-        sink.close()
-    curves = EventAccumulator(str(tmp_path)).Reload()
+        with Journal(folder, config, 5, start, is_main=True) as journal:
+            for step in steps:
+                journal.record(**train_event(step, loss=float(100 * start + step)))
+                if step == 2 and start == 0:
+                    (writer,) = [s._writer for s in journal._sinks if isinstance(s, TensorBoard)]
+                    writer.flush()
+                    monkeypatch.setattr(writer, "add_scalar", lambda *_, **__: None)
+            journal.record(**train_event(step) | {"event": "validation", "top5": 9, "best_top1": 9})
+    curves = EventAccumulator(str(folder.tensorboard)).Reload()
     points = {point.step: point.value for point in curves.Scalars("train/loss")}
     assert points == {1: 1, 2: 2, 3: 3, 4: 4, 5: 405, 6: 406}
-    assert "validation/top1" in curves.Tags()["scalars"]
+    assert [point.step for point in curves.Scalars("validation/top1")] == [6]
+    sizes = sorted(path.stat().st_size for path in folder.tensorboard.iterdir())
+    assert sizes[0] == 0 < sizes[1]
+
+
+def test_a_viewer_forgets_what_was_drawn_twice(tmp_path):
+    """One that read the killed process's curves and goes on with the new ones."""
+    former = [train_event(step) for step in range(1, 9)]
+    TensorBoard(tmp_path, former).close()
+    (file,) = tmp_path.iterdir()
+    file.rename(tmp_path / "events.out.tfevents.1")  # names begin with the second
+    viewer = EventAccumulator(str(tmp_path)).Reload()
+    assert len(viewer.Scalars("train/loss")) == 8
+    TensorBoard(tmp_path, former[:4]).close()
+    assert [point.step for point in viewer.Reload().Scalars("train/loss")] == [1, 2, 3, 4]
 
 
 def test_a_line_for_every_epoch_with_its_means(capsys):
