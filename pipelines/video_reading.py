@@ -109,14 +109,12 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[a
 
 
 def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    packets = (packet for packet in container.demux(stream) if packet.size)
-    following, last, begun = next(packets, None), None, False
+    packets = _from_first_key(container, stream)
+    following, last = next(packets, None), None
     while (packet := following) is not None and not packet.is_corrupt:
         following = next(packets, None)
-        begun = begun or packet.is_keyframe
         try:
-            if begun:
-                yield from packet.decode()
+            yield from packet.decode()
         except av.error.FFmpegError:
             if following is not None:
                 raise
@@ -127,6 +125,17 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
         # What was cut off came later in the file than `last`, so it was to be shown later too.
         if not cut or frame.pts is None or last is None or frame.pts <= last:
             yield frame
+
+
+def _from_first_key(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+    """The packets that can be decoded and shown: none of what the first key frame came after."""
+    key = None
+    for packet in container.demux(stream):
+        if packet.size == 0 or (key is None and not packet.is_keyframe):
+            continue
+        key = key or packet
+        if packet.pts is None or key.pts is None or packet.pts >= key.pts:
+            yield packet
 
 
 def cause_of(error: BaseException) -> str:
