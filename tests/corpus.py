@@ -36,7 +36,7 @@ OPTIONS = {
     "vp9": {"cpu-used": "8", "g": "10"},
     "h264": {"preset": "veryfast", "g": "10", "bf": "3", "x264-params": "scenecut=0"},
     "hevc": {"preset": "ultrafast", "x265-params": X265},
-    "av1": {"preset": "10", "crf": "20", "g": "10", "svtav1-params": "lp=1"},
+    "av1": {"preset": "8", "crf": "10", "g": "10", "svtav1-params": "lp=1"},
     "mpeg4": {"g": "10", "bf": "2"},
     "mjpeg": {},
 }
