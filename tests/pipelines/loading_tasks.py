@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import av
@@ -59,7 +62,7 @@ def _take(loader, batch, loaded: Loaded) -> None:
         truth = decoded(loader.planner.manifest.clip(row).path)
         for frame, number in zip(clip, numbers, strict=True):
             shown.setdefault(number, set()).add(read_number(frame))
-            if number >= len(truth):
+            if number not in truth:
                 off = 255.0  # FFmpeg has no such frame
             elif truth[number].shape == frame.shape:
                 off = float(np.abs(truth[number].astype(int) - frame).mean())
@@ -68,19 +71,49 @@ def _take(loader, batch, loaded: Loaded) -> None:
             loaded.off[row] = max(off, loaded.off.get(row, 0.0))
 
 
-def decoded(path: str) -> list[np.ndarray]:
-    """The pictures that FFmpeg decodes from the first key frame to the first error it reports."""
-    pictures: list[np.ndarray] = []
-    try:
-        with av.open(path, metadata_errors="ignore") as container:
-            stream = container.streams.best("video")
-            stream.codec_context.thread_count = 1
-            stream.codec_context.options = {"err_detect": "explode"}
-            begun = False
-            for packet in container.demux(stream):
-                begun = begun or packet.is_keyframe
-                if begun and not packet.is_corrupt:
-                    pictures += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
-    except (av.error.FFmpegError, ValueError):
-        pass
-    return pictures
+def decoded(path: str) -> dict[int, np.ndarray]:
+    """The frames that FFmpeg decodes without reporting an error.
+
+    In order from the first key frame; and where that fails before the end, each alone from the key
+    frame before it, told by its time. Pictures are copied at once, as the loader does: where damage
+    leaves parts of one undecoded and FFmpeg does not notice (VP8), these show what its memory held.
+    """
+    with av.open(path, metadata_errors="ignore") as container:
+        stream = container.streams.best("video")
+        codec = stream.codec_context
+        codec.thread_count = 1
+        codec.options = {"err_detect": "explode"}
+        packets = _whole_packets(container, stream)
+        frames = dict(enumerate(picture for _, picture in _decode(codec, packets)))
+        times = sorted({packet.pts for packet in packets if packet.pts is not None})
+        if len(frames) < len(packets) == len(times):
+            for place, packet in enumerate(packets):
+                keys = [
+                    number
+                    for number, other in enumerate(packets)
+                    if other.is_keyframe and other.pts <= packet.pts
+                ]
+                alone = dict(_decode(codec, packets[max(keys, default=0) : place + 1]))
+                if packet.pts in alone:
+                    frames.setdefault(bisect_left(times, packet.pts), alone[packet.pts])
+    return frames
+
+
+def _whole_packets(container, stream) -> list[av.Packet]:
+    packets: list[av.Packet] = []
+    with suppress(av.error.FFmpegError):
+        for packet in container.demux(stream):
+            if packet.size and (packets or packet.is_keyframe):
+                if packet.is_corrupt:
+                    break
+                packets.append(packet)
+    return packets
+
+
+def _decode(codec, packets: list[av.Packet]) -> Iterator[tuple[int, np.ndarray]]:
+    """Time and picture of each frame up to the first error."""
+    codec.flush_buffers()
+    with suppress(av.error.FFmpegError):
+        for packet in (*packets, None):
+            for frame in codec.decode(packet):
+                yield frame.pts, frame.to_ndarray(format="rgb24")

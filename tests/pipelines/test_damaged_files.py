@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tdn.pipelines.indexing import index_list
 from tdn.pipelines.manifest import Manifest
 from tdn.pipelines.subprocess_workers import Lost, Worker
@@ -44,14 +45,22 @@ def sources(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def config(config):
-    config.data.batch_size = 4
-    config.data.crop_size = SIZE  # decoded pictures come out as they are
-    config.data.short_side = SIZE[0]
-    config.data.scales = [1.0]
-    config.data.flip = False
-    config.data.max_bad_share = 1.0
-    return config
+def config() -> Config:
+    """On the CPU: hardware decoders conceal damage. Decoded pictures come out as they are."""
+    return Config(
+        model=ModelConfig(num_segments=4, num_classes=3),
+        data=DataConfig(
+            batch_size=4,
+            crop_size=SIZE,
+            short_side=SIZE[0],
+            scales=[1.0],
+            flip=False,
+            num_threads=1,
+            max_bad_share=1.0,
+        ),
+        training=TrainingConfig(device="cpu"),
+        logging=LoggingConfig(progress=False),
+    )
 
 
 def index(folder: Path) -> Manifest:
