@@ -99,7 +99,7 @@ def excerpt(file: str | io.BytesIO, wanted: npt.NDArray[np.int64]) -> Excerpt:
     frames, kept, last = wanted.copy(), 0, -1
     content = io.BytesIO()
     with (
-        open_video(file, as_declared=True) as (container, stream),
+        open_video(file, as_declared=True) as (container, stream, _),
         av.open(content, "w", format="matroska") as target,
     ):
         output = target.add_stream_from_template(stream)

@@ -59,8 +59,8 @@ def frame_rate(clip: Clip) -> Fraction:
     if clip.is_pictures:
         return _USUAL_RATE
     try:
-        with open_video(patiently(lambda: opened(clip)), as_declared=True) as (_, stream):
-            rate = stream.average_rate
+        with open_video(patiently(lambda: opened(clip)), as_declared=True) as video:
+            rate = video.stream.average_rate
     except OSError as error:
         raise DecodingError(f"cannot be read: {cause_of(error)}") from None
     # Rates such as 90000 stand in for an unknown one.
@@ -71,8 +71,8 @@ def _video(clip: Clip, size: Size) -> Iterator[npt.NDArray[np.uint8]]:
     turns = clip.rotation // 90
     height, width = size[::-1] if turns % 2 else size  # before they are turned upright
     resizer = VideoReformatter()  # one for all frames: making it takes longer than its work
-    with open_video(patiently(lambda: opened(clip))) as (container, stream):
-        for frame in decoded_frames(container, stream):
+    with open_video(patiently(lambda: opened(clip))) as video:
+        for frame in decoded_frames(video):
             resized = resizer.reformat(
                 frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
             )

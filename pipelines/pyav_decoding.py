@@ -41,8 +41,8 @@ def decode_frames(
     # their work, and start a thread for every core.
     colours = VideoReformatter()
     done = 0
-    with open_video(file) as (container, stream):
-        for number, frame in enumerate(decoded_frames(container, stream)):
+    with open_video(file) as video:
+        for number, frame in enumerate(decoded_frames(video)):
             if number != wanted[done]:
                 continue
             if (frame.width, frame.height) != (clip.width, clip.height):

@@ -14,6 +14,7 @@ import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 import av
 import av.logging
@@ -21,15 +22,24 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from tdn.pipelines.container_sizes import is_cut_off
+
 
 class DecodingError(Exception):
     """A file gives not the frames it should; says why in a few words."""
 
 
+class OpenVideo(NamedTuple):
+    """A video that is being read."""
+
+    container: InputContainer
+    stream: VideoStream
+    cut_off: bool
+    """Whether the file is shorter than the container says."""
+
+
 @contextmanager
-def open_video(
-    file: str | io.BytesIO, *, as_declared: bool = False
-) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(file: str | io.BytesIO, *, as_declared: bool = False) -> Iterator[OpenVideo]:
     """Open a video for decoding in this thread.
 
     Args:
@@ -38,8 +48,8 @@ def open_video(
             Otherwise the first frames are decoded to find out, which takes most of the time.
 
     Returns:
-        A context of the container and of its video stream: where there are several, the one that
-        FFmpeg and DALI choose.
+        A context of the container and of its video stream. Where there are several, it is the one
+        that FFmpeg and DALI choose.
 
     Raises:
         DecodingError: It is no video, or what is done inside the context shows that it is damaged.
@@ -49,10 +59,11 @@ def open_video(
     av.logging.set_level(None)
     options = {"codec_whitelist": "none"} if as_declared else {}
     with _File(file) if isinstance(file, str) else nullcontext(file) as source:
+        cut_off = is_cut_off(source)
         try:
             # Titles in another encoding than UTF-8 must not cost the video.
             with av.open(source, "r", options=options, metadata_errors="ignore") as container:
-                yield container, _video_stream(container)
+                yield OpenVideo(container, _video_stream(container), cut_off)
         except (av.error.FFmpegError, ValueError, IndexError) as error:
             _check(source)
             raise DecodingError(cause_of(error)) from None
@@ -91,7 +102,7 @@ def _video_stream(container: InputContainer) -> VideoStream:
     return stream
 
 
-def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+def decoded_frames(video: OpenVideo) -> Iterator[av.VideoFrame]:
     """The frames of a video in order.
 
     Raises:
@@ -99,7 +110,7 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[a
     """
     number = 0
     try:
-        for frame in _frames(container, stream):
+        for frame in _frames(video):
             if frame.is_corrupt:
                 raise DecodingError(f"frame {number} is damaged")
             yield frame
@@ -108,25 +119,34 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[a
         raise DecodingError(f"frame {number} cannot be decoded: {cause_of(error)}") from None
 
 
-def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    packets = (packet for packet in container.demux(stream) if packet.size)
-    following, last, begun = next(packets, None), None, False
+def _frames(video: OpenVideo) -> Iterator[av.VideoFrame]:
+    packets = _from_first_key(video.container.demux(video.stream))
+    following, last = next(packets, None), None
     while (packet := following) is not None and not packet.is_corrupt:
         following = next(packets, None)
-        begun = begun or packet.is_keyframe
         try:
-            if begun:
-                yield from packet.decode()
+            yield from packet.decode()
         except av.error.FFmpegError:
             if following is not None:
                 raise
             break  # not all containers know that their last packet is incomplete
         last = packet.dts
-    cut = packet is not None
-    for frame in stream.codec_context.decode(None):
+    cut_off = video.cut_off or packet is not None
+    for frame in video.stream.codec_context.decode(None):
         # What was cut off came later in the file than `last`, so it was to be shown later too.
-        if not cut or frame.pts is None or last is None or frame.pts <= last:
+        if not cut_off or frame.pts is None or last is None or frame.pts <= last:
             yield frame
+
+
+def _from_first_key(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    """The packets that can be decoded: none that lead up to the first key frame."""
+    key = None
+    for packet in packets:
+        if packet.size == 0 or (key is None and not packet.is_keyframe):
+            continue
+        key = key or packet
+        if packet.pts is None or key.pts is None or packet.pts >= key.pts:
+            yield packet
 
 
 def cause_of(error: BaseException) -> str:

@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from tdn.pipelines.excerpts import begins_group
-from tdn.pipelines.video_reading import DecodingError, decoded_frames, open_video
+from tdn.pipelines.video_reading import DecodingError, OpenVideo, decoded_frames, open_video
 from tdn.pipelines.vpx_headers import HeaderError, Vp8Headers, Vp9Headers
 
 # Containers with a table of packets; elsewhere packets are guessed from the data.
@@ -57,9 +55,9 @@ def survey_video(file: str | io.BytesIO, thorough: bool) -> Video:
         DecodingError: It has no frames, is damaged, or changes its size.
         OSError: The storage fails.
     """
-    with open_video(file, as_declared=True) as (container, stream):
-        survey = _Survey(container, stream)
-        for packet in container.demux(stream):
+    with open_video(file, as_declared=True) as opened:
+        survey = _Survey(opened)
+        for packet in opened.container.demux(opened.stream):
             if survey.odd:
                 break
             if packet.size:
@@ -75,8 +73,8 @@ def _decoded(file: str | io.BytesIO, plain: bool, gop: int) -> Video:
     if isinstance(file, io.BytesIO):
         file.seek(0)
     first, count = None, 0
-    with open_video(file) as (container, stream):
-        for frame in decoded_frames(container, stream):
+    with open_video(file) as opened:
+        for frame in decoded_frames(opened):
             first = first or frame
             if (frame.width, frame.height) != (first.width, first.height):
                 raise DecodingError(
@@ -86,18 +84,18 @@ def _decoded(file: str | io.BytesIO, plain: bool, gop: int) -> Video:
             count += 1
         if first is None:
             raise DecodingError("has no decodable frame")
-        name = stream.codec_context.codec.canonical_name
+        name = opened.stream.codec_context.codec.canonical_name
         return Video(count, first, name, plain, gop, decoded=True)
 
 
 class _Survey:
     """Looks at the packets of a stream, one after the other."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self._stream, self._codec = stream, stream.codec_context
+    def __init__(self, video: OpenVideo) -> None:
+        self._stream, self._codec = video.stream, video.stream.codec_context
         self._name = self._codec.codec.canonical_name
         self._size = self._codec.width, self._codec.height
-        formats = set(container.format.name.split(","))
+        formats = set(video.container.format.name.split(","))
         self._safe = bool(formats & _SAFE)
         self._headers = _HEADERS[self._name]() if self._name in _HEADERS else None
         self._times: list[int] = []
@@ -105,7 +103,8 @@ class _Survey:
         self._first: av.VideoFrame | None = None
         self._next_key = float("-inf")
         # Of several streams, which one is meant is said by open_video.
-        self.odd = not formats & _TABLES or len(container.streams.video) > 1
+        several = len(video.container.streams.video) > 1
+        self.odd = not formats & _TABLES or several or video.cut_off
         """Whether packets may not be the video's frames one to one."""
 
     def look(self, packet: av.Packet) -> None:

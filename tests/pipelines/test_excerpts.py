@@ -60,8 +60,8 @@ def indexed(path: Path) -> Clip:
 
 
 def decoded(file: str | bytes) -> list[np.ndarray]:
-    with open_video(file if isinstance(file, str) else io.BytesIO(file)) as (container, stream):
-        frames = decoded_frames(container, stream)
+    with open_video(file if isinstance(file, str) else io.BytesIO(file)) as video:
+        frames = decoded_frames(video)
         return [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
