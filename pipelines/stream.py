@@ -148,13 +148,18 @@ class Stream:
             if planned.views:
                 return planned
 
-    def _plan(self, position: Position) -> _Planned:
+    def _plan(self, position: Position, before: _Planned | None = None) -> _Planned:
+        """A batch, what is fetched of it begun; ``before``: as it was before files failed."""
+        begun = {}
+        if before is not None:
+            places = ((view.place, view.number) for view in before.views)
+            begun = dict(zip(places, before.fetched, strict=True))
         views = self._planner.batch(*position)
-        fetched = [
-            self._pool.submit(fetch, view, self._graph.decodes(view.clip), self._checks)
-            for view in views
-        ]
+        fetched = [begun.get((view.place, view.number)) or self._begin(view) for view in views]
         return _Planned(position, views, fetched)
+
+    def _begin(self, view: View) -> Future[Fetched]:
+        return self._pool.submit(fetch, view, self._graph.decodes(view.clip), self._checks)
 
     def _complete(self, planned: _Planned) -> _Planned:
         """Waits for what is fetched; plans the batch again without files that failed."""
@@ -169,7 +174,7 @@ class Stream:
                 return planned
             for view, cause in bad:
                 self._exclude(view, cause)
-            planned = self._plan(planned.position)
+            planned = self._plan(planned.position, planned)
 
 
 def graph_of(planner: Planner, device: torch.device) -> VideoGraph | PictureGraph:
