@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="h264",
         metavar="{h264,vp9,mjpeg,jpeg}",
-        help="FORMAT_HELP (default h264)",
+        help="h264 (default), vp9 or mjpeg: video files, every frame of mjpeg a key frame; jpeg: folders "
+        "of frames, the largest and the fastest to read here and there",
     )
     parser.add_argument(
         "--short-side",
