@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="h264",
         metavar="{h264,vp9,mjpeg,jpeg}",
-        help="h264 (default), vp9 or mjpeg: video files, every frame of mjpeg a key frame; jpeg: folders "
-        "of frames, the largest and the fastest to read here and there",
+        help="h264 (default), vp9, mjpeg: video files; in mjpeg every frame is a key frame; jpeg: "
+        "folders of frames, the largest, read at any place without decoding others",
     )
     parser.add_argument(
         "--short-side",
