@@ -152,6 +152,9 @@ def test_times_out_of_the_ordinary(tmp_path):
     frames = decoded(found.content)
     assert [read_number(frames[place]) for place in found.frames] == [7, 22, 29]
     assert len(frames) == 15
+    with av.open(io.BytesIO(found.content)) as container:
+        shown = [frame.pts for frame in container.decode(video=0)]
+    assert shown == sorted(set(shown))
 
 
 def test_damage_and_missing_frames_are_errors(tmp_path):
