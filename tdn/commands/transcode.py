@@ -52,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="h264",
         metavar="{h264,vp9,mjpeg,jpeg}",
-        help="h264 (.mp4) is quick to decode and small, and every NVDEC takes it; vp9 (.webm) is as "
-        "small, but slower; mjpeg (.mkv) is large; jpeg, a folder of frames for each clip, is large "
-        "and the quickest: only the frames that are wanted are read, and of them only the crop is "
-        "decoded (default h264)",
+        help="h264 (.mp4) is quick to decode and small, and every NVDEC takes it; vp9 (.webm) is "
+        "as small, but slower; mjpeg (.mkv) is large; jpeg, a folder of frames for each clip, is "
+        "large and the quickest: only the frames that are wanted are read, and of them only the "
+        "crop is decoded (default h264)",
     )
     parser.add_argument(
         "--short-side",
