@@ -23,10 +23,13 @@ ROOT = Path(__file__).parents[2]
 
 # `tdn index`, taking its time over each clip, and losing nothing that it found.
 _SLOWLY = """
+import signal
 import sys
 from tdn import cli
 from tdn.pipelines import index_journal, probe_workers
 
+# A shell's background job ignores interrupts, and hands that on to what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 index_journal._FLUSH = 0.0
 probe_workers._TASK = "tests.pipelines.worker_tasks:probe_slowly"
 raise SystemExit(cli.main(["index", *sys.argv[1:]]))

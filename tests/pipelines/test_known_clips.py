@@ -105,6 +105,7 @@ probes = st.builds(
     size=st.integers(0, 2**62),
     mtime=st.integers(0, 2**62),
     plain=st.booleans(),
+    gop=st.integers(0, 2**31 - 1),
     decoded=st.booleans(),
     checksum=st.integers(0, 2**32 - 1),
     problem=words,
