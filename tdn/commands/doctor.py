@@ -42,17 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out the checks; 0 if none failed."""
     if not arguments.seconds > 0:
         raise UserError(f"--seconds: {arguments.seconds:g} does not fit; give a number above 0")
-    from tdn.doctor.examination import (
-        CHECKS,
-        configuration_check,
-        examine,
-        summary,
-        write_report,
-    )
+    from tdn.doctor.examination import all_checks, examine, summary, write_report
 
-    checks = CHECKS
-    if arguments.config is not None:
-        checks += (configuration_check(arguments.config, arguments.overrides),)
+    checks = all_checks(arguments.config, arguments.overrides)
     findings = examine(checks, arguments.seconds, lambda finding: print(finding, flush=True))
     print(summary(findings))
     if arguments.json is not None:

@@ -120,4 +120,4 @@ def _network(config: Config) -> Iterator[Finding]:
         yield fail("model.pretrained", found, "--model.pretrained FILE, or null to start at random")
     needed = max(storage.ROOM, _CHECKPOINTS * sizes.checkpoint)
     folder = storage.look(Path(config.output))
-    yield from storage.judge("output", folder, "--output /a/folder/with/room", needed=needed)
+    yield from storage.judge("output", folder, storage.OUTPUT, needed=needed)

@@ -45,12 +45,17 @@ def judge(trial: Trial) -> Finding:
     where = "GPU" if trial.gpu else "CPU"
     if not trial.problem:
         return ok("dali", f"{trial.version}: builds and runs a pipeline on the {where}")
-    said = trial.problem.lower()
-    if "driver" in said or "cuda_error" in said or "cudaerror" in said:
-        remedy = "update the NVIDIA driver to 580 or newer; for a container, on its host"
-    else:
-        remedy = install("nvidia-dali-cuda130", again=True)
-    return fail("dali", f"{trial.version}: {trial.problem}", remedy)
+    return fail("dali", f"{trial.version}: {trial.problem}", remedy(trial.problem))
+
+
+def remedy(problem: str, *packages: str) -> str:
+    """What to type where DALI fails; packages are what it needs beside itself."""
+    said = problem.lower()
+    if "cuda is not available" in said or "cuda_error_no_device" in said:
+        return "nvidia-smi must show a GPU: docker run --gpus all, or sbatch --gpus-per-node 1"
+    if "driver" in said:
+        return "update the NVIDIA driver to 580 or newer; for a container, on its host"
+    return install("nvidia-dali-cuda130", *packages, again=True)
 
 
 def decode_video(file: bytes, frames: Sequence[int], gpu: bool) -> Pixels:

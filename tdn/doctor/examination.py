@@ -34,9 +34,21 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def configuration_check(path: str, overrides: Sequence[str]) -> Check:
-    """The check of a configuration: what it asks of the machine."""
-    return Check("configuration", "tdn.doctor.configuration:check", (path, *overrides), on_gpu=True)
+OUTPUT = Check("output", "tdn.doctor.storage:check_output")
+"""Where runs are written if no configuration says."""
+
+
+def all_checks(path: str | None, overrides: Sequence[str] = ()) -> tuple[Check, ...]:
+    """Every check of the machine, and that of a configuration if there is one.
+
+    Args:
+        path: Its YAML file, or None.
+        overrides: Command-line words, such as "--optimizer.lr", "0.02".
+    """
+    if path is None:
+        return (*CHECKS, OUTPUT)
+    function = "tdn.doctor.configuration:check"
+    return (*CHECKS, Check("configuration", function, (path, *overrides), on_gpu=True))
 
 
 def examine(

@@ -11,7 +11,6 @@ from PIL import Image
 from tdn.doctor import dali
 from tdn.doctor.findings import Finding, fail, ok
 from tdn.doctor.gpus import has_gpu
-from tdn.doctor.remedies import install
 
 _TOLERANCE = 12
 """Grey levels between a picture and what is decoded of it."""
@@ -42,6 +41,6 @@ def judge(problem: str, gpu: bool) -> Finding:
     """What to say of decoding a JPEG; no problem is an empty text."""
     decoder = "DALI with nvJPEG" if gpu else "DALI on the CPU"
     if problem:
-        packages = ("nvidia-dali-cuda130", *(("nvidia-nvjpeg",) if gpu else ()))
-        return fail("jpeg", f"{decoder}: {problem}", install(*packages, again=True))
+        packages = ("nvidia-nvjpeg",) if gpu else ()
+        return fail("jpeg", f"{decoder}: {problem}", dali.remedy(problem, *packages))
     return ok("jpeg", f"decoded by {decoder}")

@@ -15,6 +15,8 @@ from tdn.doctor.findings import Finding, fail, ok, warn
 GB = 1e9
 ROOM = 1 * GB
 """A folder with less room fails soon: a log and a manifest fit, checkpoints of ResNet-50 do not."""
+OUTPUT = "--output /a/folder/with/room"
+"""How to choose where a run is written."""
 _SKEW = 5.0
 """Seconds between the clocks of this machine and of its storage that nothing minds."""
 
@@ -64,6 +66,15 @@ def check_cache() -> Iterator[Finding]:
 
     elsewhere = "export TDN_CACHE=/a/folder/with/room"
     yield from judge("cache", look(cache_path("list.txt").parent), elsewhere, locked=True)
+
+
+def check_output() -> Iterator[Finding]:
+    """Look at where runs would be written from here, if nothing else is said."""
+    from tdn.config import Config
+
+    for finding in judge("output", look(Path(Config().output)), OUTPUT):
+        # Another folder may be meant: only a configuration can tell.
+        yield finding._replace(level="warn") if finding.level == "fail" else finding
 
 
 def judge(

@@ -124,26 +124,27 @@ def _problem(decode: Callable[[bytes], np.ndarray], file: bytes) -> str:
 
 def judge(trials: Sequence[Trial], gpu: bool) -> Iterator[Finding]:
     """What to say of the codecs."""
-    by_decoder: dict[str, list[str]] = {}
+    alike: dict[tuple[str, str], list[str]] = {}
     for trial in trials:
-        if trial.problem:
-            level = fail if trial.codec in _PUBLISHED else warn
-            yield level(
-                f"video {trial.codec}", f"{trial.decoder}: {trial.problem}", _remedy(trial, gpu)
-            )
+        alike.setdefault((trial.decoder, trial.problem), []).append(trial.codec)
+    fine = []
+    for (decoder, problem), codecs in alike.items():
+        words = f"{', '.join(codecs)} by {decoder}"
+        if problem:
+            level = fail if set(codecs) & set(_PUBLISHED) else warn
+            yield level("video", f"{words}: {problem}", _remedy(decoder, problem, gpu))
         else:
-            by_decoder.setdefault(trial.decoder, []).append(trial.codec)
-    if by_decoder:
-        words = "; ".join(f"{', '.join(codecs)} by {name}" for name, codecs in by_decoder.items())
-        yield ok("video", words)
+            fine.append(words)
+    if fine:
+        yield ok("video", "; ".join(fine))
 
 
-def _remedy(trial: Trial, gpu: bool) -> str:
-    if not trial.decoder.startswith("DALI"):
+def _remedy(decoder: str, problem: str, gpu: bool) -> str:
+    if not decoder.startswith("DALI"):
         return install("av", again=True)
-    if gpu:
+    if gpu and "cuda is not available" not in problem.lower():
         return (
             "docker run -e NVIDIA_DRIVER_CAPABILITIES=compute,utility,video ...; where the GPU "
             "cannot decode it: tdn transcode --help"
         )
-    return install("nvidia-dali-cuda130", again=True)
+    return dali.remedy(problem)

@@ -70,9 +70,17 @@ def test_codecs_are_told_by_decoder():
 def test_codecs_that_cannot_be_decoded(trial, level, remedy):
     found = list(judge([trial, Trial("mjpeg", "PyAV on the CPU")], gpu="NVDEC" in trial.decoder))
     assert [finding.level for finding in found] == [level, "ok"]
-    assert found[0].name == f"video {trial.codec}"
+    assert trial.codec in found[0].found
     assert trial.problem in found[0].found
     assert remedy in found[0].remedy
+
+
+def test_codecs_that_fail_alike_are_one_finding():
+    trials = [Trial(codec, "DALI with NVDEC", "CUDA is not available") for codec in ("av1", "vp9")]
+    (finding,) = judge(trials, gpu=True)
+    assert finding.level == "fail"
+    assert "av1, vp9" in finding.found
+    assert "--gpus all" in finding.remedy
 
 
 def test_dali_runs():
@@ -85,6 +93,7 @@ def test_dali_runs():
     ("gpu", "problem", "remedy"),
     [
         (True, "CUDA driver version is insufficient for CUDA runtime version", "driver to 580"),
+        (True, "CUDA is not available. Please install CUDA", "--gpus all"),
         (False, "libdali.so: cannot allocate memory in static TLS block", "nvidia-dali-cuda130"),
     ],
 )

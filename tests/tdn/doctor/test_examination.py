@@ -6,7 +6,7 @@ import pytest
 
 from tdn import cli
 from tdn.doctor import examination
-from tdn.doctor.examination import CHECKS, examine, summary, write_report
+from tdn.doctor.examination import CHECKS, OUTPUT, examine, summary, write_report
 from tdn.doctor.findings import fail, mistake, ok, warn
 from tdn.doctor.isolation import Check
 from tdn.errors import UserError
@@ -95,7 +95,7 @@ def test_a_report_that_cannot_be_written_is_a_mistake(tmp_path):
 @pytest.mark.parametrize(("findings", "status"), [(MIXED[:1], 0), (MIXED[:3], 0), (MIXED, 1)])
 def test_only_failures_fail_the_command(findings, status, monkeypatch, capsys, tmp_path):
     def examined(checks, seconds, show):
-        assert checks == CHECKS
+        assert checks == (*CHECKS, OUTPUT)
         for finding in findings:
             show(finding)
         return findings

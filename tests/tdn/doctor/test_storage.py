@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tdn.doctor import storage
-from tdn.doctor.storage import Folder, check_cache, judge, look
+from tdn.doctor.storage import Folder, check_cache, check_output, judge, look
 
 FINE = Folder("/data/runs", free=100 * 10**9)
 ELSEWHERE = "choose --output"
@@ -77,6 +77,18 @@ def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(storage.tempfile, "TemporaryFile", refuse)
     assert look(tmp_path).problem == "read-only file system"
+
+
+def test_the_default_output_is_a_guess(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (finding,) = check_output()
+    assert finding.level == "ok"
+    assert str(tmp_path / "runs") in finding.found
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").write_text("")
+    (finding,) = check_output()
+    assert finding.level == "warn"
+    assert "--output" in finding.remedy
 
 
 def test_the_cache_is_where_manifests_go(tmp_path, monkeypatch):
