@@ -31,7 +31,8 @@ _opening = threading.Lock()
 
 
 @lru_cache(_OPEN)
-def _shard(path: str) -> _Shard:
+def _shard(path: str, _device: int, _inode: int) -> _Shard:
+    """A file by its identity, too: another one may have been put in its place."""
     return _Shard(path)
 
 
@@ -41,9 +42,10 @@ def read_part(path: str, offset: int, size: int) -> bytes:
     Raises:
         OSError: The file cannot be read, or is shorter.
     """
+    status = os.stat(path)  # noqa: PTH116 - called for every picture
     try:
         with _opening:
-            shard = _shard(path)
+            shard = _shard(path, status.st_dev, status.st_ino)
         return _read(shard, offset, size)
     except OSError:
         # It may have been replaced on its server: the next attempt opens it anew.

@@ -137,7 +137,17 @@ def test_what_is_a_template_makes_names(text):
 
 def test_templates():
     assert all(map(is_template, [*UPSTREAM, "{}.jpg", "{0:05d}.png", "a{{}}{:d}.jpg"]))
-    wrong = ["", "a.jpg", "{}_{}.jpg", "{x}.jpg", "{:05d", "a/{:05d}.jpg", "{:Q}.jpg", "{[0]}.jpg"]
+    wrong = [
+        "",
+        "a.jpg",
+        "{0}_{0}.jpg",
+        "{}_{}.jpg",
+        "{x}.jpg",
+        "{:05d",
+        "a/{:05d}.jpg",
+        "{:Q}.jpg",
+        "{[0]}.jpg",
+    ]
     assert not any(map(is_template, wrong))
 
 

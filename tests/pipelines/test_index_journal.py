@@ -63,6 +63,7 @@ def test_damage_ends_it(journal, damage):
     assert {key: journal.read()[key] for key in FOUND} == FOUND
     write(journal, {"c": Probe(frames=1)})
     assert journal.read()["c"] == Probe(frames=1)
+    assert journal.path.read_bytes().splitlines()[-1].startswith(b'["c"')
 
 
 def test_another_versions_or_templates_is_begun_anew(journal):

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -174,11 +175,13 @@ def test_braces_are_all_combinations(tmp_path):
 
 def test_relative_patterns_and_names_that_look_like_patterns(tmp_path, monkeypatch):
     write(tmp_path / "data" / "[x].tar", VIDEO)
+    write(tmp_path / "data" / "x.tar", {"c.mp4": b"third", "c.cls": b"1"})
     monkeypatch.chdir(tmp_path)
-    for pattern in ("data/[x].tar", "data/*.tar", "*/*.tar", "./data/../data/*.tar"):
-        assert [row[2] for row in rows_of(pattern)] == [b"first", b"second"]
+    assert [row[2] for row in rows_of("data/[x].tar")] == [b"first", b"second"]
+    for pattern in ("data/*.tar", "*/*.tar", "./data/../data/*.tar"):
+        assert [row[2] for row in rows_of(pattern)] == [b"first", b"second", b"third"]
     monkeypatch.chdir(tmp_path / "data")
-    assert [row[2] for row in rows_of("*.tar")] == [b"first", b"second"]
+    assert [row[2] for row in rows_of("[w-z].tar")] == [b"third"]
 
 
 @pytest.mark.parametrize("pattern", ["none.tar", "none-*.tar", "s-{0..2}.tar", "s-{2..0}.tar"])
@@ -215,6 +218,27 @@ def test_what_holds_no_videos_is_named(tmp_path, content):
 def test_two_videos_of_one_key_are_named(tmp_path, extra):
     with pytest.raises(UserError, match=r"s\.tar.* a"):
         read_shards(str(write(tmp_path / "s.tar", VIDEO | extra)))
+
+
+def test_a_picture_that_is_there_twice_is_named(tmp_path):
+    shard = write(tmp_path / "s.tar", {"k/1.jpg": b"one", "k.cls": b"1"})
+    with tarfile.open(shard, "a") as tar:
+        add_to_tar(tar, "k/1.jpg", b"other")
+    with pytest.raises(UserError, match=r"s\.tar: holds k/1\.jpg twice"):
+        read_shards(str(shard))
+
+
+def test_a_video_that_is_stored_with_holes_is_named(tmp_path):
+    with (tmp_path / "a.mp4").open("wb") as file:
+        file.truncate(1 << 20)
+        file.write(b"start")
+    (tmp_path / "a.cls").write_text("1")
+    for form in ("gnu", "posix"):
+        command = ["tar", "--sparse", f"--format={form}", "-cf", "s.tar", "a.mp4", "a.cls"]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        assert (tmp_path / "s.tar").stat().st_size < 1 << 19
+        with pytest.raises(UserError, match=r"a\.mp4.*--sparse"):
+            read_shards(str(tmp_path / "s.tar"))
 
 
 @pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE])
