@@ -16,6 +16,7 @@ from tdn.network import Network
 from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes
+from tdn.training.elastic import keep_global_batch
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.run_folder import RunFolder
@@ -40,6 +41,8 @@ class Start:
 class Parts:
     """What a run consists of, on one process."""
 
+    config: Config
+    """The run's, its batch divided among these processes."""
     model: nn.Module
     """On the processes' device, with the weights it starts from."""
     optimizer: OptimizerAndBackend
@@ -87,6 +90,8 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     Raises:
         UserError: Data, device, pretrained weights or optimizer are not what they should be.
     """
+    if start.checkpoint is not None and start.path is not None:
+        config = keep_global_batch(config, start.checkpoint, start.path, processes.world_size)
     precision = choose_precision(config.training.precision, processes.device)
     place = {"rank": processes.rank, "world_size": processes.world_size}
     train_loader = stack.enter_context(closing(tdn.create_loader(config, "train", **place)))
@@ -108,7 +113,9 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     model, pretrained = _initial_model(config, start.checkpoint)
     model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
-    return Parts(model, optimizer, precision, train_loader, validation_loader, pace, pretrained)
+    return Parts(
+        config, model, optimizer, precision, train_loader, validation_loader, pace, pretrained
+    )
 
 
 def check_same_data(processes: Processes, **loaders: Loader) -> None:

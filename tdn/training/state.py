@@ -130,8 +130,7 @@ def check_same_pace(checkpoint: Checkpoint, path: Path, pace: Pace) -> None:
         raise UserError(
             f"{path}: trained with {former.steps_per_epoch} steps an epoch of "
             f"{former.global_batch} clips, now it would be {pace.steps_per_epoch} of "
-            f"{pace.global_batch}; keep data.train_list and data.batch_size x "
-            "training.accumulate x processes, or start a new run with model.pretrained"
+            f"{pace.global_batch}; keep data.train_list, or start a new run with model.pretrained"
         )
     if former != pace:
         _log.warning(

@@ -96,7 +96,7 @@ class Trainer:
     """The loop over epochs and steps.
 
     Args:
-        config: The run's configuration.
+        config: The run's configuration, as it was given.
         processes: Those that train together.
         folder: Where the run is kept.
         parts: Network, optimizer and loaders.
@@ -106,7 +106,8 @@ class Trainer:
     def __init__(
         self, config: Config, processes: Processes, folder: RunFolder, parts: Parts, start: Start
     ) -> None:
-        self.config = config
+        self.given = config
+        self.config = config = parts.config
         self.processes = processes
         self.folder = folder
         self.parts = parts
@@ -162,7 +163,7 @@ class Trainer:
         """Bring folder, optimizer, loss scale and sums to where the run starts."""
         start = self.start
         if self.processes.is_main:
-            text = dump_config(absolute_paths(self.config))
+            text = dump_config(absolute_paths(self.given))
             self.folder.begin(text, start.path, self.steps_done)
         if start.checkpoint is not None:
             restore(start.checkpoint, self.parts.model, self.step)
@@ -321,7 +322,7 @@ class Trainer:
                     self.state,
                     self.parts.model,
                     self.step,
-                    self.config,
+                    self.given,
                     self.parts.pace,
                     unread,
                     self.parts.train_loader.classes,
@@ -340,6 +341,8 @@ class Trainer:
             epochs=config.training.epochs,
             steps_per_epoch=self.steps_per_epoch,
             global_batch=parts.pace.global_batch,
+            batch_size=config.data.batch_size,
+            accumulate=config.training.accumulate,
             model=config.model.name,
             parameters=sum(p.numel() for p in parts.model.parameters()),
             optimizer=config.optimizer.name,

@@ -87,9 +87,9 @@ def accumulate(folder: Path) -> None:
 
 def stop_and_resume(folder: Path) -> None:
     """Only the second process is asked to stop; both must, after the same step."""
-    config = synthetic.tiny_config(str(folder / "run"), model__dropout=0.5, data__batch_size=4)
-    whole = synthetic.tiny_config(str(folder / "whole"), model__dropout=0.5, data__batch_size=4)
-    train(whole)
+    settings = {"model__dropout": 0.5, "data__batch_size": 4, "training__log_every": 5}
+    config = synthetic.tiny_config(str(folder / "run"), **settings)
+    train(synthetic.tiny_config(str(folder / "whole"), **settings))
     LOADERS.clear()
 
     def stopping_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
@@ -105,6 +105,37 @@ def stop_and_resume(folder: Path) -> None:
     tdn.create_loader = create_loader
     keep(folder, "stopped", [stopped.completed, stopped.step])
     keep(folder, "resumed", train(config).completed)
+
+
+def change_processes(folder: Path) -> None:
+    """One process, then two, then one again, each stopped after some steps."""
+    config = synthetic.tiny_config(str(folder / "run"), model__name="tiny")
+
+    def stopping_at(*at: int) -> None:
+        def stopping_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+            loader = create_loader(*arguments, **settings)
+            if loader.train:
+                loader.before_batch = lambda epoch, step: (
+                    signal.raise_signal(signal.SIGTERM) if (epoch, step) == at else None
+                )
+            return loader
+
+        tdn.create_loader = stopping_loader
+
+    def alone(task: Callable[[], object]) -> None:
+        if RANK == 0:
+            del os.environ["RANK"]
+            task()
+            os.environ["RANK"] = "0"
+
+    stopping_at(0, 3)
+    alone(lambda: train(config))
+    stopping_at(1, 1)
+    train(config)
+    tdn.create_loader = create_loader
+    alone(lambda: train(config))
+    trained = [loader for loader in LOADERS if loader.train]
+    keep(folder, "served", [loader.served for loader in trained])
 
 
 def stop_while_validating(folder: Path) -> None:

@@ -20,6 +20,7 @@ from tdn.training.distributed import open_processes
 from tdn.training.trainer import train
 from tests.tdn import synthetic
 from tests.tdn.synthetic import tiny_config
+from tests.tdn.training.test_resuming import record
 
 SCRIPT = Path(__file__).with_name("processes.py")
 ROOT = Path(__file__).parents[3]
@@ -27,6 +28,7 @@ TASKS = (
     "run_and_evaluate",
     "accumulate",
     "stop_and_resume",
+    "change_processes",
     "stop_while_validating",
     "fail_on_one",
     "see_other_videos",
@@ -141,6 +143,34 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step(two):
         for name in ("whole", "run")
     )
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    records = [record(two / "stop_and_resume" / name) for name in ("whole", "run")]
+    assert records[0] == records[1]
+
+
+def test_another_number_of_processes_goes_on_with_the_same_clips_in_the_same_steps(
+    two, tmp_path, tiny
+):
+    train(tiny_config(str(tmp_path), model__name="tiny"))
+    main, other = read(two / "change_processes", "served")
+    alone_first, main_half, alone_last = main
+    together = [
+        [epoch, step, first + second]
+        for (epoch, step, first), (_, _, second) in zip(main_half, *other, strict=True)
+    ]
+    assert together
+    assert alone_last
+    assert alone_first + together + alone_last == [
+        [epoch, step, rows] for epoch, step, rows in tiny.loaders[0].served
+    ]
+    lines = (two / "change_processes" / "run" / "log.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    starts = [event for event in events if event["event"] == "start"]
+    assert [(e["world_size"], e["batch_size"], e["global_batch"]) for e in starts] == [
+        (1, 8, 8), (2, 4, 8), (1, 8, 8)
+    ]  # fmt: skip
+    trained = [event for event in events if event["event"] == "train"]
+    assert [event["step"] for event in trained] == [2, 4, 5, 6, 8, 10, 12, 14, 15]
+    assert sum(event["clips"] for event in trained) == 15 * 8
 
 
 def test_a_mistake_on_one_process_ends_both_and_is_told_once(two):
