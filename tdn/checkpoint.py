@@ -32,6 +32,8 @@ OWN = "a checkpoint of this package"
 UPSTREAM = "a checkpoint of the released code"
 TORCHVISION = "an ImageNet ResNet of torchvision"
 
+AVERAGED = "ema"
+"""Where our own checkpoints have averaged weights."""
 DDP_PREFIX = "module."
 """What DistributedDataParallel puts before every key."""
 HEAD = ("classifier.weight", "classifier.bias")
@@ -55,10 +57,13 @@ class LoadReport:
     """Our names of the tensors that keep the value they had."""
     classes: tuple[str, ...] = ()
     """Names of the classes it was trained on, where a run of ours had names."""
+    averaged: bool = False
+    """Whether these are weights that training averaged."""
 
     def __str__(self) -> str:
         return (
-            f"{self.path}: {self.format}; loaded {_tensors(len(self.loaded))}, "
+            f"{self.path}: {self.format}; loaded {_tensors(len(self.loaded))}"
+            f"{' of averaged weights' if self.averaged else ''}, "
             f"skipped {_listing(self.skipped)}, left as initialised {_listing(self.left_initial)}"
         )
 
@@ -78,7 +83,7 @@ class _Match:
 
 
 def load_checkpoint(
-    model: nn.Module, path: str | os.PathLike[str], *, new_head: bool = False
+    model: nn.Module, path: str | os.PathLike[str], *, new_head: bool = False, raw: bool = False
 ) -> LoadReport:
     """Load a network's weights from a file.
 
@@ -94,6 +99,8 @@ def load_checkpoint(
             changed in place, not at all if the file is refused.
         path: the file, as ``torch.save`` wrote it.
         new_head: do not take the file's classifier, to fine-tune on other classes.
+        raw: take the weights of the last step even where training has averaged them too
+            (``training.ema``); otherwise the averaged ones.
 
     Returns:
         What was loaded, skipped, and left at its initial value.
@@ -103,7 +110,8 @@ def load_checkpoint(
     """
     path = Path(path)
     content = _read(path)
-    tensors = _state_dict(content, path)
+    part = _weights_of(content, raw)
+    tensors = _state_dict(content if part is None else content[part], path)
     own = model.state_dict()
     kind = OWN if tensors.keys() == own.keys() else _recognise(tensors, path)
     if kind == TORCHVISION:
@@ -122,7 +130,9 @@ def load_checkpoint(
         model.upstream_head = heads[0] if heads and not new_head else None
     left_initial = tuple(name for name in own if name not in values)
     classes = tuple(map(str, content.get("classes", ()))) if kind == OWN and not new_head else ()
-    return LoadReport(path, kind, tuple(values), match.skipped, left_initial, classes)
+    return LoadReport(
+        path, kind, tuple(values), match.skipped, left_initial, classes, averaged=part == AVERAGED
+    )
 
 
 def export_upstream(model: Network, *, head: str | None = None) -> dict[str, Tensor]:
@@ -192,12 +202,16 @@ def _unreadable(path: Path) -> str:
     return f"{path}: damaged, or not a PyTorch checkpoint; download or copy it again"
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors in a checkpoint by name, without DistributedDataParallel's prefix."""
-    for key in ("state_dict", "model"):
+def _weights_of(content: Any, raw: bool) -> str | None:
+    """Under which key a checkpoint has the weights that are wanted; None if it is only these."""
+    for key in ("state_dict", *(() if raw else (AVERAGED,)), "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
+            return key
+    return None
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict by name, without DistributedDataParallel's prefix."""
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: holds no state dict; give a file with a network's weights")
     for name, value in content.items():

@@ -188,6 +188,9 @@ class TrainingConfig:
     """Steps between checkpoints, besides these; 0 for none."""
     keep: int = 2
     """Checkpoints to keep, last.pt among them, besides best.pt."""
+    ema: float = 0.0
+    """Decay of a moving average of weights and running statistics, such as 0.9999: it is what is
+    validated and tested, and kept in checkpoints beside the network. 0 is off, as published."""
     label_smoothing: float = 0.0
     """Probability mass spread over all classes, 0 to 1."""
     mixup: float = 0.0

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="checkpoint to test: one of this program's, or a published one",
     )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="test the weights of the last step, where training.ema has averaged ones too",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,5 +41,5 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)
     from tdn.evaluation.evaluator import evaluate
 
-    evaluate(config, arguments.checkpoint)
+    evaluate(config, arguments.checkpoint, raw=arguments.raw)
     return 0

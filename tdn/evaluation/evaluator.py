@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader
 
 
-def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, Any]:
+def evaluate(
+    config: Config | str | Path, checkpoint: str | Path, *, raw: bool = False
+) -> dict[str, Any]:
     """Score the validation list with a checkpoint; under ``torchrun`` on all its processes.
 
     Writes ``<output>/scores.npz`` and ``<output>/metrics.json``.
@@ -42,6 +44,7 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
     Args:
         config: Configuration, or the path of its YAML file.
         checkpoint: One of ours or a published one, for the configuration's network.
+        raw: Test the weights of the last step even where the checkpoint has averaged ones.
 
     Returns:
         The metrics as in the file, the same on all processes: top1 and top5 in percent, videos,
@@ -60,7 +63,8 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
             place = {"rank": processes.rank, "world_size": processes.world_size}
             loader = tdn.create_loader(config, "test", **place)
             stack.enter_context(closing(loader))
-            model = _trained_model(config, checkpoint, loader.classes).to(processes.device)
+            model, averaged = _trained_model(config, checkpoint, loader.classes, raw)
+            model.to(processes.device)
         check_same_data(processes, validation_list=loader)
         bar = "evaluating" if shows_bar(config, processes.is_main) else None
         with processes.failing_together():
@@ -73,6 +77,7 @@ def evaluate(config: Config | str | Path, checkpoint: str | Path) -> dict[str, A
                 scores = Scores.merged(parts)
                 scores.save(output / "scores.npz")
                 metrics = _metrics(scores, loader.listed, config, checkpoint, precision, processes)
+                metrics["averaged_weights"] = averaged
                 save_metrics(output / "metrics.json", metrics)
                 _print(metrics, output, time.monotonic() - began)
         result: dict[str, Any] = processes.from_main(metrics)
@@ -115,16 +120,20 @@ def score(
     )
 
 
-def _trained_model(config: Config, checkpoint: str | Path, classes: tuple[str, ...]) -> nn.Module:
+def _trained_model(
+    config: Config, checkpoint: str | Path, classes: tuple[str, ...], raw: bool
+) -> tuple[nn.Module, bool]:
+    """The network with the checkpoint's weights, and whether these are averaged ones."""
     model = create_network(config.model)
-    report = tdn.load_checkpoint(model, checkpoint)
+    report = tdn.load_checkpoint(model, checkpoint, raw=raw)
     if report.left_initial:
         raise UserError(
             f"{checkpoint}: {report.format}, which does not set {report.left_initial[0]}; "
             "train from it with model.pretrained, and test the result"
         )
     check_same_classes("data.validation_list", classes, str(checkpoint), report.classes)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model, report.averaged
 
 
 def _check_share(scored: int, loader: Loader, config: Config) -> None:

@@ -17,6 +17,7 @@ from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes
 from tdn.training.elastic import keep_global_batch
+from tdn.training.ema import WeightAverage
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.run_folder import RunFolder
@@ -52,6 +53,13 @@ class Parts:
     pace: Pace
     pretrained: str | None
     """What ``model.pretrained`` gave, in words."""
+    average: WeightAverage | None = None
+    """The average of the weights, by ``training.ema``."""
+
+    @property
+    def validated(self) -> nn.Module:
+        """The network that is validated: the average if there is one."""
+        return self.model if self.average is None else self.average.module
 
 
 def find_start(config: Config, folder: RunFolder, processes: Processes) -> Start:
@@ -114,7 +122,15 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
     return Parts(
-        config, model, optimizer, precision, train_loader, validation_loader, pace, pretrained
+        config,
+        model,
+        optimizer,
+        precision,
+        train_loader,
+        validation_loader,
+        pace,
+        pretrained,
+        _initial_average(config.training.ema, model, start.checkpoint),
     )
 
 
@@ -164,3 +180,15 @@ def _initial_model(config: Config, checkpoint: Checkpoint | None) -> tuple[nn.Mo
         path, new_head = config.model.pretrained, config.model.new_head
         return model, str(tdn.load_checkpoint(model, path, new_head=new_head))
     return model, None
+
+
+def _initial_average(
+    decay: float, model: nn.Module, checkpoint: Checkpoint | None
+) -> WeightAverage | None:
+    """The average as the checkpoint has it; one that begins now starts from the network."""
+    if not decay:
+        return None
+    average = WeightAverage(model, decay)
+    if checkpoint is not None and "ema" in checkpoint:
+        average.module.load_state_dict(checkpoint["ema"])
+    return average

@@ -1,10 +1,11 @@
 """Where a run is, and going on from there.
 
-A checkpoint is a dict that ``torch.load(weights_only=True)`` reads: "model" (state dict),
-"optimizer" (by the names of parameters), "scaler", the fields of ``RunState`` and ``Pace``, "step"
-(finished ones of the whole run), "unread" (what the next line of the log will sum up), "config"
-(plain dict), "classes" (names of the labels) and "versions". Nothing random is saved: order, crops
-and dropout follow from the seed and the step's number.
+A checkpoint is a dict that ``torch.load(weights_only=True)`` reads: "model" (state dict), "ema"
+(the same of the averaged weights, if there are any), "optimizer" (by the names of parameters),
+"scaler", the fields of ``RunState`` and ``Pace``, "step" (finished ones of the whole run), "unread"
+(what the next line of the log will sum up), "config" (plain dict), "classes" (names of the labels)
+and "versions". Nothing random is saved: order, crops and dropout follow from the seed and the
+step's number.
 """
 
 from __future__ import annotations
@@ -82,14 +83,16 @@ def make_checkpoint(
     Args:
         state: Where the run is.
         model: The network.
-        step: Its optimizer and loss scale.
+        step: Its optimizer, loss scale and averaged weights.
         config: The run's.
         pace: The run's.
         unread: Every process's sums of loss and hits since the last line of the log.
         classes: What the labels are called.
     """
+    averaged = {} if step.average is None else {"ema": step.average.module.state_dict()}
     return {
         "model": model.state_dict(),
+        **averaged,
         "optimizer": named_state(step.optimizer, model),
         "scaler": step.scaler.state_dict(),
         **dataclasses.asdict(state),

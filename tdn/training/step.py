@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from tdn.config import Config
 from tdn.training.distributed import Processes
+from tdn.training.ema import WeightAverage
 from tdn.training.groups import MULTIPLIER
 from tdn.training.mixing import draw_mix
 from tdn.training.precision import Precision
@@ -52,6 +53,7 @@ class TrainingStep:
         config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` accumulation, label
             smoothing, mixup and cutmix.
         processes: Gradients are averaged over them.
+        average: Takes in the network after each update.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class TrainingStep:
         schedule: Schedule,
         config: Config,
         processes: Processes,
+        average: WeightAverage | None = None,
     ) -> None:
         self.optimizer = optimizer
+        self.average = average
         self.scaler = precision.scaler()
         self._parameters = list(model.parameters())
         self._network = replicated(model, processes)
@@ -133,6 +137,8 @@ class TrainingStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(step)
         return norm
 
     def close(self) -> None:

@@ -122,6 +122,7 @@ class Trainer:
             self.schedule,
             config,
             processes,
+            parts.average,
         )
         self.journal = Journal(
             folder, config, self.steps_per_epoch, self.steps_done, processes.is_main
@@ -269,11 +270,11 @@ class Trainer:
     def _validate(self) -> Summary | None:
         """Measure the network on the validation list; None if asked to stop meanwhile."""
         parts, device = self.parts, self.processes.device
-        self.processes.take_buffers_from_main(parts.model)
+        self.processes.take_buffers_from_main(parts.validated)
         tally = Tally(device)
         bar = "validating" if shows_bar(self.config, self.processes.is_main) else None
         for batch, logits in predict(
-            parts.model, parts.validation_loader, parts.precision, device, bar
+            parts.validated, parts.validation_loader, parts.precision, device, bar
         ):
             labels = batch.labels.to(device, non_blocking=True)
             tally.add(F.cross_entropy(logits, labels), logits, labels)

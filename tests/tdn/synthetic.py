@@ -120,13 +120,17 @@ class LoadReport(NamedTuple):
     format: str = "weights"
     left_initial: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    averaged: bool = False
 
 
-def load_checkpoint(model: nn.Module, path: str, *, new_head: bool = False) -> LoadReport:
+def load_checkpoint(
+    model: nn.Module, path: str, *, new_head: bool = False, raw: bool = False
+) -> LoadReport:
     if not Path(path).exists():
         raise UserError(f"{path}: no such file")
     content = torch.load(path, weights_only=True)
-    state = content["model"]
+    averaged = "ema" in content and not raw
+    state = content["ema" if averaged else "model"]
     own = model.state_dict()
     head = tuple(name for name in own if name.startswith("head."))
     if new_head:
@@ -135,7 +139,9 @@ def load_checkpoint(model: nn.Module, path: str, *, new_head: bool = False) -> L
         raise UserError(f"{path}: another number of classes")
     model.load_state_dict(state)
     left_initial = head if new_head else ()
-    return LoadReport(str(path), left_initial=left_initial, classes=tuple(content["classes"]))
+    return LoadReport(
+        str(path), left_initial=left_initial, classes=tuple(content["classes"]), averaged=averaged
+    )
 
 
 def tiny_config(output: str, **settings: object) -> Config:

@@ -373,3 +373,19 @@ def test_foreign_bytes_are_refused(tmp_path, content):
 
 def test_the_package_offers_it():
     assert tdn.load_checkpoint is load_checkpoint
+
+
+def test_averaged_weights_are_taken_unless_raw_ones_are_wanted(file):
+    trained, averaged = network(seed=1), network(seed=2)
+    path = file({"model": trained.state_dict(), "ema": averaged.state_dict()})
+    model = network()
+    report = load_checkpoint(model, path)
+    assert_equal(model.state_dict(), averaged.state_dict())
+    assert report.averaged
+    assert "of averaged weights" in str(report)
+    report = load_checkpoint(model, path, raw=True)
+    assert_equal(model.state_dict(), trained.state_dict())
+    assert not report.averaged
+    assert "of averaged weights" not in str(report)
+    path = file({"model": trained.state_dict()})
+    assert not load_checkpoint(network(), path).averaged

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tdn import cli
@@ -11,7 +13,7 @@ from tests.tdn.synthetic import tiny_config
 @pytest.fixture
 def config(tmp_path, tiny):
     """The configuration file of a finished run."""
-    config = tiny_config(str(tmp_path / "run"), training__epochs=1)
+    config = tiny_config(str(tmp_path / "run"), training__epochs=1, training__ema=0.9)
     train(config)
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(config))
@@ -24,6 +26,15 @@ def test_writes_scores_and_metrics_and_says_where(config, tmp_path, capsys):
     assert cli.main(["evaluate", *words, "--output", str(tmp_path / "test")]) == 0
     assert {path.name for path in (tmp_path / "test").iterdir()} == {"scores.npz", "metrics.json"}
     assert str(tmp_path / "test" / "scores.npz") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["--raw"]])
+def test_averaged_weights_are_tested_unless_raw_ones_are_wanted(config, tmp_path, words):
+    words += ["--config", str(config), "--output", str(tmp_path / "test")]
+    words += ["--checkpoint", str(tmp_path / "run" / "checkpoints" / "last.pt")]
+    assert cli.main(["evaluate", *words]) == 0
+    metrics = json.loads((tmp_path / "test" / "metrics.json").read_text())
+    assert metrics["averaged_weights"] is ("--raw" not in words)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_checkpoint_that_leaves_something_random_is_refused(trained, monkeypat
     config, result = trained
     config.output = str(tmp_path / "scores")
     report = synthetic.LoadReport("resnet.pth", "an ImageNet ResNet", ("head.weight",))
-    monkeypatch.setattr(tdn, "load_checkpoint", lambda *_: report)
+    monkeypatch.setattr(tdn, "load_checkpoint", lambda *_, **__: report)
     with pytest.raises(UserError, match=r"head\.weight"):
         evaluate(config, result.last)
     assert not list((tmp_path / "scores").iterdir())

@@ -85,6 +85,11 @@ def accumulate(folder: Path) -> None:
     keep(folder, "averaged", averaged)
 
 
+def average_weights(folder: Path) -> None:
+    """A moving average of weights and of the main process's statistics."""
+    train(synthetic.tiny_config(str(folder / "run"), data__batch_size=4, training__ema=0.8))
+
+
 def stop_and_resume(folder: Path) -> None:
     """Only the second process is asked to stop; both must, after the same step."""
     settings = {"model__dropout": 0.5, "data__batch_size": 4, "training__log_every": 5}

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[3]
 TASKS = (
     "run_and_evaluate",
     "accumulate",
+    "average_weights",
     "stop_and_resume",
     "change_processes",
     "stop_while_validating",
@@ -119,11 +120,15 @@ def test_a_process_without_videos_does_not_mind(two):
     assert [metrics["videos"] for metrics in read(two / "run_and_evaluate", "one")] == [1, 1]
 
 
-def test_validation_uses_the_main_process_s_running_statistics(two):
+@pytest.mark.parametrize(
+    ("run", "key"), [("stop_and_resume/whole", "model"), ("average_weights/run", "ema")]
+)
+def test_validation_uses_the_main_process_s_running_statistics(two, run, key):
     """As everyone who loads the checkpoint will: the same loss comes out."""
-    run = two / "stop_and_resume" / "whole"
+    run = two / run
     model = synthetic.TinyNetwork("tiny_bn", 6, 0.5, 16).eval()
-    model.load_state_dict(weights(run / "checkpoints" / "last.pt"))
+    saved = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+    model.load_state_dict(saved[key])
     batch = synthetic.make_batch(np.arange(30))
     loss = F.cross_entropy(model(batch.clips), batch.labels).item()
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
