@@ -25,8 +25,8 @@ from tdn.evaluation.scores import Scores, save_metrics
 from tdn.training.build import check_same_data, create_network
 from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes, device_name, open_processes
-from tdn.training.logs import shows_bar
 from tdn.training.precision import Precision, choose_precision
+from tdn.training.reporting.console import shows_bar
 from tdn.training.run_folder import make_folder
 from tdn.training.state import versions
 

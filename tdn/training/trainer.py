@@ -27,8 +27,9 @@ from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.clock import StepClock
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.interruption import StopRequest
-from tdn.training.logs import Journal, shows_bar
 from tdn.training.metrics import Summary, Tally
+from tdn.training.reporting.console import shows_bar
+from tdn.training.reporting.journal import Journal
 from tdn.training.run_folder import RunFolder
 from tdn.training.saving import Saver
 from tdn.training.schedules import check_schedule, create_schedule, peak_rate

@@ -1,0 +1,138 @@
+"""What a run shows on a terminal or in a job's log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from tdn.config import Config
+from tdn.training.reporting.sinks import Event
+
+
+def shows_bar(config: Config, is_main: bool) -> bool:
+    """Whether to draw progress bars: where somebody watches and wants them."""
+    return is_main and config.logging.progress and sys.stderr.isatty()
+
+
+class Console:
+    """A line for each epoch's training and validation; on a terminal also a bar for its steps."""
+
+    def __init__(self, epochs: int, steps_per_epoch: int, show_bar: bool) -> None:
+        self._epochs = epochs
+        self._steps_per_epoch = steps_per_epoch
+        self._show_bar = show_bar
+        self._bar: tqdm[Any] | None = None
+        self._step = 0
+        self._lines_of_epoch: list[Event] = []
+
+    def write(self, event: Event) -> None:
+        """Show the event."""
+        show = {"start": self._start, "train": self._train, "validation": self._validation}
+        show.get(event["event"], self._end)(event)
+
+    def advance(self) -> None:
+        """Move the bar."""
+        if self._show_bar and self._bar is None:
+            self._bar = tqdm(
+                total=self._steps_per_epoch,
+                initial=self._step % self._steps_per_epoch,
+                desc=self._name(self._step // self._steps_per_epoch + 1),
+                unit="step",
+                leave=False,
+                dynamic_ncols=True,
+            )
+        self._step += 1
+        if self._bar is not None:
+            self._bar.update()
+
+    def sync(self) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _name(self, epoch: int) -> str:
+        return f"epoch {epoch:{len(str(self._epochs))}d}/{self._epochs}"
+
+    def _start(self, event: Event) -> None:
+        self._step = event["step"]
+        processes = event["world_size"]
+        print(
+            f"{event['model']}: {event['parameters']:,} parameters, {event['precision']} on "
+            f"{event['device']}, {processes} process{'es' if processes > 1 else ''}, "
+            f"{event['optimizer']} by {event['optimizer_backend']}\n"
+            f"{event['epochs']} epochs of {event['steps_per_epoch']} steps, "
+            f"{event['global_batch']} clips a step; run folder {event['output']}",
+            flush=True,
+        )
+        if event["base_batch"]:
+            print(
+                f"learning rate {event['lr']:g}: optimizer.lr times {event['global_batch']} clips "
+                f"a step / optimizer.base_batch {event['base_batch']}",
+                flush=True,
+            )
+        for part, factors in event["multipliers"].items():
+            told = ", ".join(f"{key} x {factor:g}" for key, factor in factors.items())
+            print(f"{part}: {told}", flush=True)
+        if event["resumed_from"]:
+            print(f"resumed from {event['resumed_from']} after step {event['step']}", flush=True)
+        if event["pretrained"]:
+            print(event["pretrained"], flush=True)
+
+    def _train(self, event: Event) -> None:
+        self._lines_of_epoch.append(event)
+        if self._bar is not None:
+            self._bar.set_postfix_str(_numbers(event))
+        if event["step"] % self._steps_per_epoch == 0:
+            self.close()
+            print(f"{self._name(event['epoch'])}  {_numbers(_mean(self._lines_of_epoch))}")
+            self._lines_of_epoch = []
+
+    def _validation(self, event: Event) -> None:
+        print(
+            f"{self._name(event['epoch'])}  validation: loss {event['loss']:.3f}, "
+            f"top-1 {event['top1']:.1f} %, top-5 {event['top5']:.1f} %, "
+            f"best top-1 {event['best_top1']:.1f} %",
+            flush=True,
+        )
+
+    def _end(self, event: Event) -> None:
+        self.close()
+        duration = tqdm.format_interval(event["seconds"])
+        if event["completed"]:
+            print(f"complete after {duration}, best top-1 {event['best_top1']:.1f} %", flush=True)
+        else:
+            print(f"stopped on request after step {event['step']}, {duration}", flush=True)
+
+
+def _mean(events: Sequence[Event]) -> Event:
+    """One train event for several: means over the clips, the last remaining time."""
+    clips = sum(event["clips"] for event in events)
+    seconds = [event["clips"] / event["clips_per_second"] for event in events]
+
+    def mean(key: str, weights: Sequence[float]) -> float:
+        values = (event[key] * weight for event, weight in zip(events, weights, strict=True))
+        return sum(values) / sum(weights)
+
+    counts = [event["clips"] for event in events]
+    return {
+        "loss": mean("loss", counts),
+        "top1": mean("top1", counts),
+        "clips_per_second": clips / sum(seconds),
+        "data_wait": mean("data_wait", seconds),
+        "eta": events[-1]["eta"],
+    }
+
+
+def _numbers(event: Event) -> str:
+    return (
+        f"loss {event['loss']:.3f}, top-1 {event['top1']:.1f} %, "
+        f"{event['clips_per_second']:.1f} clips/s, data wait {event['data_wait']:.0f} %, "
+        f"ETA {tqdm.format_interval(event['eta'])}"
+    )

@@ -1,0 +1,90 @@
+"""The journal of a run: passes each event on to all sinks."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from tdn.config import Config
+from tdn.errors import UserError
+from tdn.training.checkpoint_file import REMEDY
+from tdn.training.reporting.console import Console, shows_bar
+from tdn.training.reporting.record import JsonLines
+from tdn.training.reporting.sinks import Sink
+from tdn.training.reporting.tensorboard import TensorBoard
+from tdn.training.run_folder import RunFolder
+
+
+class Journal:
+    """Sends events to all sinks; mute but on the main process. A context: sinks live inside.
+
+    Args:
+        folder: Where the record is kept.
+        config: ``logging`` and ``training.epochs`` are read.
+        steps_per_epoch: Steps in an epoch.
+        step: Finished steps so far; what is recorded of later ones is dropped.
+        is_main: Whether this is the main process.
+    """
+
+    def __init__(
+        self, folder: RunFolder, config: Config, steps_per_epoch: int, step: int, is_main: bool
+    ) -> None:
+        self._folder = folder
+        self._config = config
+        self._steps_per_epoch = steps_per_epoch
+        self._step = step
+        self._is_main = is_main
+        self._sinks: list[Sink] = []
+
+    def __enter__(self) -> Journal:
+        if self._is_main:
+            show_bar = shows_bar(self._config, self._is_main)
+            epochs = self._config.training.epochs
+            record = JsonLines(self._folder.log, self._step)
+            self._sinks.append(record)
+            if self._config.logging.tensorboard:
+                self._sinks.append(TensorBoard(self._folder.tensorboard, record.kept))
+            self._sinks.append(Console(epochs, self._steps_per_epoch, show_bar))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Write an event.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        try:
+            for sink in self._sinks:
+                sink.write({"event": event, "time": round(time.time(), 3), **fields})
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def sync(self) -> None:
+        """Wait until the disk has the record, so that no checkpoint is ahead of it.
+
+        Raises:
+            UserError: The disk does not take it.
+        """
+        try:
+            for sink in self._sinks:
+                sink.sync()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def advance(self) -> None:
+        """Note that a training step is done."""
+        for sink in self._sinks:
+            sink.advance()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"{self._folder.root}: cannot be written ({error.strerror}); {REMEDY}")
