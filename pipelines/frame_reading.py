@@ -72,7 +72,7 @@ def _video(clip: Clip, size: Size) -> Iterator[npt.NDArray[np.uint8]]:
     height, width = size[::-1] if turns % 2 else size  # before they are turned upright
     resizer = VideoReformatter()  # one for all frames: making it takes longer than its work
     with open_video(patiently(lambda: opened(clip))) as video:
-        for frame in decoded_frames(video):
+        for frame in decoded_frames(video, plain=clip.plain):
             resized = resizer.reformat(
                 frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
             )

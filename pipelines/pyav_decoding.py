@@ -42,7 +42,7 @@ def decode_frames(
     colours = VideoReformatter()
     done = 0
     with open_video(file) as video:
-        for number, frame in enumerate(decoded_frames(video)):
+        for number, frame in enumerate(decoded_frames(video, plain=clip.plain)):
             if number != wanted[done]:
                 continue
             if (frame.width, frame.height) != (clip.width, clip.height):

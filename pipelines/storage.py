@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Callable
 from typing import TypeVar
 
+from tdn.pipelines.subprocess_workers import still_working
+
 _T = TypeVar("_T")
 
 _PASSING = frozenset(
@@ -58,4 +60,5 @@ def checksum(path: str) -> int:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - called for every clip
         while part := file.read(1 << 20):
             value = zlib.crc32(part, value)
+            still_working()
     return value

@@ -11,6 +11,7 @@ so that all later ones have the wrong number. Here whatever it notices is an err
 from __future__ import annotations
 
 import errno
+import heapq
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -102,28 +103,37 @@ def _video_stream(container: InputContainer) -> VideoStream:
     return stream
 
 
-def decoded_frames(video: OpenVideo) -> Iterator[av.VideoFrame]:
+def decoded_frames(video: OpenVideo, *, plain: bool = False) -> Iterator[av.VideoFrame]:
     """The frames of a video in order.
+
+    Args:
+        video: Just opened.
+        plain: Whether every packet is a frame (``video_survey.Video``): a decoder that leaves one
+            out without a word is then noticed, by the times.
 
     Raises:
         DecodingError: The next frame cannot be decoded.
     """
-    number = 0
+    number, due = 0, list[int]()
     try:
-        for frame in _frames(video):
+        for frame in _frames(video, due):
             if frame.is_corrupt:
                 raise DecodingError(f"frame {number} is damaged")
+            if plain and (not due or frame.pts != heapq.heappop(due)):
+                raise DecodingError(f"frame {number} is missing")
             yield frame
             number += 1
     except (av.error.FFmpegError, ValueError) as error:
         raise DecodingError(f"frame {number} cannot be decoded: {cause_of(error)}") from None
 
 
-def _frames(video: OpenVideo) -> Iterator[av.VideoFrame]:
+def _frames(video: OpenVideo, due: list[int]) -> Iterator[av.VideoFrame]:
+    """Frames as they come; ``due`` becomes a heap of the times of the packets that went in."""
     packets = _from_first_key(video.container.demux(video.stream))
     following, last = next(packets, None), None
     while (packet := following) is not None and not packet.is_corrupt:
         following = next(packets, None)
+        heapq.heappush(due, packet.pts or 0)
         try:
             yield from packet.decode()
         except av.error.FFmpegError:

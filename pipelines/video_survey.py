@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from tdn.pipelines.excerpts import begins_group
+from tdn.pipelines.subprocess_workers import still_working
 from tdn.pipelines.video_reading import DecodingError, OpenVideo, decoded_frames, open_video
 from tdn.pipelines.vpx_headers import HeaderError, Vp8Headers, Vp9Headers
 
@@ -62,19 +63,19 @@ def survey_video(file: str | io.BytesIO, thorough: bool) -> Video:
                 break
             if packet.size:
                 survey.look(packet)
+            still_working()
         video = survey.result()
-    if video is None:
-        return _decoded(file, plain=False, gop=0)
-    return _decoded(file, video.plain, video.gop) if thorough else video
+    return video if video is not None and not thorough else _decoded(file, video)
 
 
-def _decoded(file: str | io.BytesIO, plain: bool, gop: int) -> Video:
-    """As ``survey_video``, by decoding every frame."""
+def _decoded(file: str | io.BytesIO, survey: Video | None) -> Video:
+    """As ``survey_video``, by decoding every frame; ``survey``: what the packets told, if sure."""
     if isinstance(file, io.BytesIO):
         file.seek(0)
+    plain = survey is not None and survey.plain
     first, count = None, 0
     with open_video(file) as opened:
-        for frame in decoded_frames(opened):
+        for frame in decoded_frames(opened, plain=plain):
             first = first or frame
             if (frame.width, frame.height) != (first.width, first.height):
                 raise DecodingError(
@@ -82,10 +83,15 @@ def _decoded(file: str | io.BytesIO, plain: bool, gop: int) -> Video:
                     f"{frame.height} at frame {count}"
                 )
             count += 1
+            still_working()
         if first is None:
             raise DecodingError("has no decodable frame")
         name = opened.stream.codec_context.codec.canonical_name
-        return Video(count, first, name, plain, gop, decoded=True)
+    if survey is None or not plain:
+        return Video(count, first, name, plain=False, gop=0, decoded=True)
+    if count != survey.frames:
+        raise DecodingError(f"frame {count} is missing")
+    return survey._replace(first=first, decoded=True)
 
 
 class _Survey:

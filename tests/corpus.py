@@ -121,7 +121,8 @@ def remux(
             if keep(number, packet):
                 packet.stream = stream
                 packet.pts += shift
-                packet.dts += shift
+                if packet.dts is not None:  # Matroska has no decoding times
+                    packet.dts += shift
                 new.mux(packet)
     return path
 
