@@ -216,7 +216,9 @@ class LoggingConfig:
     tensorboard: bool = True
     """Write TensorBoard event files to <output>/tensorboard."""
     progress: bool = True
-    """Show a progress bar."""
+    """Show how far an epoch is: on a terminal by a bar, elsewhere by a line now and then."""
+    line_every: float = 60.0
+    """Seconds between these lines, which come sooner at first; 0 for a line per epoch only."""
 
 
 @dataclass

@@ -324,6 +324,7 @@ _RULES = (
     Rule("training.cutmix", lambda v: 0 <= v < math.inf, "a number from 0 (off), such as 1"),
     Rule("training.validate_every", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.log_every", lambda v: v >= 1, "a whole number from 1"),
+    Rule("logging.line_every", lambda v: 0 <= v < math.inf, "seconds from 0 (0: epochs only)"),
     Rule("training.cpu_threads", lambda v: v >= 0, "a whole number from 0 (0: torch's choice)"),
 )
 

@@ -24,10 +24,10 @@ from tdn.config import Config
 from tdn.config_loading import absolute_paths, dump_config, resolve_config
 from tdn.evaluation.forward import predict
 from tdn.training.build import Parts, Start, build, check_same_data, find_start
-from tdn.training.clock import StepClock
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.interruption import StopRequest
 from tdn.training.metrics import Summary, Tally
+from tdn.training.progress import Progress
 from tdn.training.reporting.console import shows_bar
 from tdn.training.reporting.journal import Journal
 from tdn.training.run_folder import RunFolder
@@ -129,8 +129,9 @@ class Trainer:
             folder, config, self.steps_per_epoch, self.steps_done, processes.is_main
         )
         self.stop = StopRequest(processes)
-        self.tally = Tally(processes.device)
-        self.clock = StepClock(processes.device)
+        self.progress = Progress(
+            processes, parts.pace.global_batch, config.training.epochs * self.steps_per_epoch
+        )
         self.saver = Saver(
             folder, config.training.keep, self.steps_done if start.checkpoint else None
         )
@@ -169,7 +170,7 @@ class Trainer:
             self.folder.begin(text, start.path, self.steps_done)
         if start.checkpoint is not None:
             restore(start.checkpoint, self.parts.model, self.step)
-            self.tally.restore(start.checkpoint["unread"], self.processes)
+            self.progress.tally.restore(start.checkpoint["unread"], self.processes)
             start.checkpoint = None  # as large as the network and its optimizer
 
     def _train_epoch(self) -> bool:
@@ -179,7 +180,7 @@ class Trainer:
         batches = self._batches(self.state.step_in_epoch * accumulate)
         while self.state.step_in_epoch < self.steps_per_epoch:
             result = self.step(islice(batches, accumulate), self.steps_done)
-            self.tally.add(result.loss, result.logits, result.labels)
+            self.progress.tally.add(result.loss, result.logits, result.labels)
             self.unread.append((self.steps_done, result.rows, result.loss))
             self.state.step_in_epoch += 1
             self.journal.advance()
@@ -199,40 +200,23 @@ class Trainer:
         """The current epoch's batches from one on; the clock sees how long each is waited for."""
         self.parts.train_loader.set_epoch(self.state.epoch, start)
         batches = iter(self.parts.train_loader)
-        self._restart_clock()
+        self.progress.restart_clock(self.steps_done)
         while True:
-            with self.clock.waiting():
+            with self.progress.clock.waiting():
                 batch = next(batches)
             yield batch
 
     def _report(self, result: StepResult) -> None:
-        """Record the steps since the last report. Here and to save the loop waits for the device.
-
-        Times and speed are those of this session; the steps may have begun in a former one.
-        """
+        """Record the steps since the last report; here the loop waits for the device."""
         self._check_losses()
-        summary = self.tally.read(self.processes)
-        steps = self.steps_done - self.clock_step
-        seconds, waited = self.clock.read()
-        self._restart_clock()
-        total = self.config.training.epochs * self.steps_per_epoch
         self.journal.record(
             "train",
             step=self.steps_done,
             epoch=self.state.epoch + 1,
-            loss=summary.loss,
-            top1=summary.top1,
+            **self.progress.read(self.steps_done),
             lr=self.schedule(self.steps_done - 1),
             gradient_norm=float(result.gradient_norm),
-            clips=summary.clips,
-            clips_per_second=steps * self.parts.pace.global_batch / seconds,
-            data_wait=100 * waited,
-            eta=(total - self.steps_done) * seconds / steps,
         )
-
-    def _restart_clock(self) -> None:
-        self.clock.restart()
-        self.clock_step = self.steps_done
 
     def _check_losses(self) -> None:
         """Look at the losses since the last look; all processes must call this.
@@ -317,7 +301,7 @@ class Trainer:
     def _save(self, best: bool = False) -> None:
         """Have a checkpoint of this moment written; all processes must call this."""
         self._check_losses()
-        unread = self.processes.gather(self.tally.unread())
+        unread = self.processes.gather(self.progress.tally.unread())
         if self.processes.is_main:
             self.saver.save(
                 make_checkpoint(

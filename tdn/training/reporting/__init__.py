@@ -3,12 +3,15 @@
 An event is a flat dict and goes to every sink; sinks exist on the main process only. Events:
 
     start       what runs where: versions, device, processes, optimizer backend, precision
-    train       means since the last train line: loss, top1, clips_per_second, data_wait; and lr,
-                gradient_norm, eta (seconds) at that step
-    validation  loss, top1, top5, best_top1
+    train       of the steps since the last train event: loss, top1, clips, clips_per_second,
+                clips_per_second_each, data_wait; at that step: lr, gradient_norm, memory, eta
+    validation  loss, top1, top5, best_top1, clips
     end         the same metrics, and seconds in all
 
-``step`` counts finished steps over the whole run, ``epoch`` counts from 1. top1, top5 and data_wait
-(the part of the time in which the network waited for clips) are in percent. The loss and norm of a
-line are null where they are not finite.
+``time`` is in seconds since 1970, ``step`` counts finished steps over the whole run, ``epoch``
+counts from 1. top1 and top5 are in percent, and so is data_wait: the part of the time in which the
+network waited for clips, on the process that waited longest. clips_per_second is of all processes
+together, clips_per_second_each of one of them, which has a GPU. memory is the most so far in GB, on
+the process that has most: what torch holds of a GPU's memory, or the process of the host's. eta is
+in seconds, of training alone. The loss and norm of a line are null where they are not finite.
 """

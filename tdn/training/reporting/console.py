@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from tdn.config import Config
+from tdn.training.reporting.pacing import Pacing
 from tdn.training.reporting.sinks import Event
 
 
@@ -18,15 +20,29 @@ def shows_bar(config: Config, is_main: bool) -> bool:
 
 
 class Console:
-    """A line for each epoch's training and validation; on a terminal also a bar for its steps."""
+    """A line for each epoch's training and validation, and how far the epoch is.
 
-    def __init__(self, epochs: int, steps_per_epoch: int, show_bar: bool) -> None:
+    On a terminal a bar shows the latter; a file gets a line now and then, for ``tail -f``.
+
+    Args:
+        epochs: Of the run.
+        steps_per_epoch: Steps in an epoch.
+        show_bar: Whether to draw a bar.
+        line_every: Seconds between lines within an epoch, where there is no bar; 0 for none.
+    """
+
+    def __init__(
+        self, epochs: int, steps_per_epoch: int, show_bar: bool, line_every: float
+    ) -> None:
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
         self._show_bar = show_bar
+        self._lines = Pacing(0.0 if show_bar else line_every)
         self._bar: tqdm[Any] | None = None
         self._step = 0
-        self._lines_of_epoch: list[Event] = []
+        self._share = ""
+        self._of_epoch: list[Event] = []
+        self._of_line: list[Event] = []
 
     def write(self, event: Event) -> None:
         """Show the event."""
@@ -40,7 +56,7 @@ class Console:
                 total=self._steps_per_epoch,
                 initial=self._step % self._steps_per_epoch,
                 desc=self._name(self._step // self._steps_per_epoch + 1),
-                unit="step",
+                bar_format="{desc}, step {n_fmt}/{total_fmt} |{bar}|{postfix}",
                 leave=False,
                 dynamic_ncols=True,
             )
@@ -62,7 +78,10 @@ class Console:
 
     def _start(self, event: Event) -> None:
         self._step = event["step"]
+        self._lines.start(event["time"])
         processes = event["world_size"]
+        if processes > 1:
+            self._share = "per process" if event["device"] == "CPU" else "per GPU"
         print(
             f"{event['model']}: {event['parameters']:,} parameters, {event['precision']} on "
             f"{event['device']}, {processes} process{'es' if processes > 1 else ''}, "
@@ -86,13 +105,36 @@ class Console:
             print(event["pretrained"], flush=True)
 
     def _train(self, event: Event) -> None:
-        self._lines_of_epoch.append(event)
+        self._of_epoch.append(event)
+        self._of_line.append(event)
+        done = event["step"] % self._steps_per_epoch
         if self._bar is not None:
-            self._bar.set_postfix_str(_numbers(event))
-        if event["step"] % self._steps_per_epoch == 0:
+            self._bar.set_postfix_str(self._numbers([event]))
+        if not done:
             self.close()
-            print(f"{self._name(event['epoch'])}  {_numbers(_mean(self._lines_of_epoch))}")
-            self._lines_of_epoch = []
+            self._print_line(event, self._name(event["epoch"]), self._of_epoch)
+            self._of_epoch = []
+        elif self._lines.is_due(event["time"]):
+            clock = time.strftime("%H:%M:%S", time.localtime(event["time"]))
+            steps = f"step {done}/{self._steps_per_epoch}"
+            self._print_line(
+                event, f"{clock}  {self._name(event['epoch'])}, {steps}", self._of_line
+            )
+
+    def _print_line(self, event: Event, place: str, events: Sequence[Event]) -> None:
+        print(f"{place}  {self._numbers(events)}", flush=True)
+        self._lines.printed(event["time"])
+        self._of_line = []
+
+    def _numbers(self, events: Sequence[Event]) -> str:
+        found = _mean(events)
+        share = f" ({found['clips_per_second_each']:.1f} {self._share})" if self._share else ""
+        return (
+            f"loss {found['loss']:.3f}, top-1 {found['top1']:.1f} %, "
+            f"{found['clips_per_second']:.1f} clips/s{share}, "
+            f"data wait {found['data_wait']:.0f} %, {found['memory']:.1f} GB, "
+            f"ETA {tqdm.format_interval(found['eta'])}"
+        )
 
     def _validation(self, event: Event) -> None:
         print(
@@ -112,27 +154,20 @@ class Console:
 
 
 def _mean(events: Sequence[Event]) -> Event:
-    """One train event for several: means over the clips, the last remaining time."""
-    clips = sum(event["clips"] for event in events)
+    """One train event for several: means over the clips, the last memory and remaining time."""
+    counts = [event["clips"] for event in events]
     seconds = [event["clips"] / event["clips_per_second"] for event in events]
 
     def mean(key: str, weights: Sequence[float]) -> float:
         values = (event[key] * weight for event, weight in zip(events, weights, strict=True))
         return sum(values) / sum(weights)
 
-    counts = [event["clips"] for event in events]
     return {
         "loss": mean("loss", counts),
         "top1": mean("top1", counts),
-        "clips_per_second": clips / sum(seconds),
+        "clips_per_second": mean("clips_per_second", seconds),
+        "clips_per_second_each": mean("clips_per_second_each", seconds),
         "data_wait": mean("data_wait", seconds),
+        "memory": events[-1]["memory"],
         "eta": events[-1]["eta"],
     }
-
-
-def _numbers(event: Event) -> str:
-    return (
-        f"loss {event['loss']:.3f}, top-1 {event['top1']:.1f} %, "
-        f"{event['clips_per_second']:.1f} clips/s, data wait {event['data_wait']:.0f} %, "
-        f"ETA {tqdm.format_interval(event['eta'])}"
-    )

@@ -39,13 +39,18 @@ class Journal:
 
     def __enter__(self) -> Journal:
         if self._is_main:
-            show_bar = shows_bar(self._config, self._is_main)
-            epochs = self._config.training.epochs
             record = JsonLines(self._folder.log, self._step)
             self._sinks.append(record)
             if self._config.logging.tensorboard:
                 self._sinks.append(TensorBoard(self._folder.tensorboard, record.kept))
-            self._sinks.append(Console(epochs, self._steps_per_epoch, show_bar))
+            self._sinks.append(
+                Console(
+                    self._config.training.epochs,
+                    self._steps_per_epoch,
+                    shows_bar(self._config, self._is_main),
+                    self._config.logging.line_every if self._config.logging.progress else 0.0,
+                )
+            )
         return self
 
     def __exit__(

@@ -17,7 +17,9 @@ from tdn.training import build, saving, trainer
 from tests.tdn.training.test_run_folder import damage
 from tests.tdn.training.test_trainer import ask_to_stop, assert_same, events, fail, run
 
-TIMES = ("time", "clips_per_second", "data_wait", "eta", "seconds")
+TIMES = (
+    "time", "clips_per_second", "clips_per_second_each", "data_wait", "memory", "eta", "seconds"
+)  # fmt: skip
 """What differs from one run to the next in any case."""
 
 

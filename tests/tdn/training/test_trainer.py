@@ -85,6 +85,8 @@ def test_the_log_tells_what_was_done(tmp_path, tiny):
     ]  # fmt: skip
     assert [line["clips"] for line in lines] == [16, 16, 8, 8, 16, 16, 16, 16, 8]
     assert all(line["clips_per_second"] > 0 and 0 <= line["data_wait"] <= 100 for line in lines)
+    assert all(line["clips_per_second_each"] == line["clips_per_second"] for line in lines)
+    assert all(line["memory"] > 0.05 for line in lines)
     assert lines[0]["lr"] > lines[-1]["lr"]
     validations = events(tmp_path, "validation")
     assert [(line["epoch"], line["step"]) for line in validations] == [(1, 5), (2, 10), (3, 15)]

@@ -14,7 +14,17 @@ def train_event(step: int, **values: object) -> dict:
         "top1": 50.0,
         "clips": 8,
     }
-    return event | {"clips_per_second": 4.0, "data_wait": 3.0, "eta": 60.0} | values
+    speed = {"clips_per_second": 4.0, "clips_per_second_each": 2.0, "data_wait": 3.0}
+    return event | speed | {"memory": 1.5, "eta": 60.0} | values
+
+
+def start_event(step: int = 0, **values: object) -> dict:
+    event = {"event": "start", "time": 1.5 * step, "step": step, "epoch": 1, "epochs": 3}
+    sizes = {"steps_per_epoch": 5, "global_batch": 8, "world_size": 1, "parameters": 7}
+    names = {"model": "tiny", "precision": "fp32", "device": "CPU", "output": "run"}
+    more = {"optimizer": "sgd", "optimizer_backend": "torch", "lr": 0.1, "base_batch": 0}
+    rest = {"multipliers": {}, "resumed_from": None, "pretrained": None}
+    return event | sizes | names | more | rest | values
 
 
 def steps_in(path: Path) -> list[int]:

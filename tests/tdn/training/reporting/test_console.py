@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 
 import pytest
@@ -9,17 +10,65 @@ from tdn.training.reporting.console import Console
 from tdn.training.reporting.journal import Journal
 from tdn.training.run_folder import RunFolder
 from tests.tdn.synthetic import tiny_config
-from tests.tdn.training.reporting.events import train_event
+from tests.tdn.training.reporting.events import start_event, train_event
 
 
 def test_a_line_for_every_epoch_with_its_means(capsys):
-    console = Console(epochs=2, steps_per_epoch=4, show_bar=False)
-    console.write(train_event(2, loss=1.0, top1=10.0, clips=30, clips_per_second=30.0))
-    console.write(train_event(4, loss=2.0, top1=50.0, clips=10, clips_per_second=10.0 / 3))
+    console = Console(epochs=2, steps_per_epoch=4, show_bar=False, line_every=0)
+    fast, slow = {"clips_per_second": 30.0, "memory": 1.0}, {"clips_per_second": 10.0 / 3}
+    console.write(train_event(2, loss=1.0, top1=10.0, clips=30, **fast))
+    console.write(train_event(4, loss=2.0, top1=50.0, clips=10, **slow))
     line = capsys.readouterr().out
     assert line.count("\n") == 1
-    for text in ("1/2", "1.250", "20.0 %", "10.0 clips/s", "01:00"):
+    for text in ("1/2", "1.250", "20.0 %", "10.0 clips/s", "data wait 3 %", "1.5 GB", "01:00"):
         assert text in line
+
+
+@pytest.mark.parametrize(("epochs", "steps", "most"), [(1, 28800, 500), (600, 48, 610)])
+def test_a_file_gets_a_line_soon_and_then_now_and_again(capsys, epochs, steps, most):
+    """A second a step: eight hours in one epoch, or in epochs shorter than the time to a line."""
+    console = Console(epochs, steps, show_bar=False, line_every=60.0)
+    console.write(start_event(epochs=epochs, steps_per_epoch=steps))
+    capsys.readouterr()
+    printed = []
+    for step in range(1, epochs * steps + 1):
+        epoch = (step - 1) // steps + 1
+        console.write(train_event(step, time=float(step), epoch=epoch, loss=float(step)))
+        if text := capsys.readouterr().out:
+            assert text.count("\n") == 1
+            printed.append((step, text))
+    at = [step for step, _ in printed]
+    assert at[0] < 10
+    assert max(b - a for a, b in itertools.pairwise(at)) <= 60
+    assert len(printed) <= most
+    ends = [step for step in at if step % steps == 0]
+    assert len(ends) == epochs
+
+
+def test_a_line_within_an_epoch_says_where_it_is_and_the_means_since_the_last(capsys):
+    console = Console(epochs=12, steps_per_epoch=100, show_bar=False, line_every=60.0)
+    console.write(start_event(200, time=0.0))
+    times = {210: 1.0, 220: 10.0, 230: 12.0, 240: 30.0}
+    for step, time in times.items():
+        console.write(train_event(step, time=time, epoch=3, loss=step / 10))
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert "3/12, step 20/100" in first
+    assert "loss 21.5" in first
+    assert "3/12, step 40/100" in second
+    assert "loss 23.5" in second
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "share"),
+    [(1, "CPU", None), (2, "CPU", "2.0 per process"), (2, "NVIDIA H100", "2.0 per GPU")],
+)
+def test_speed_is_that_of_all_and_of_each(capsys, processes, device, share):
+    console = Console(epochs=2, steps_per_epoch=4, show_bar=False, line_every=0)
+    console.write(start_event(world_size=processes, device=device))
+    console.write(train_event(4))
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "4.0 clips/s" in line
+    assert (share in line) if share else ("per" not in line)
 
 
 class Terminal(io.StringIO):
@@ -45,11 +94,12 @@ def test_a_bar_on_terminals_only_and_only_if_wanted(
 
 def test_the_bar_shows_where_the_run_is(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    console = Console(epochs=12, steps_per_epoch=5, show_bar=True)
-    console._step = 7
+    console = Console(epochs=12, steps_per_epoch=5, show_bar=True, line_every=60.0)
+    console.write(start_event(7))
     for _ in range(3):
         console.advance()
     console.write(train_event(10, epoch=2, loss=1.5))
     shown = sys.stderr.getvalue()
-    for text in ("2/12", "loss 1.500", "4.0 clips/s", "data wait 3 %", "ETA 01:00"):
+    shown = shown[shown.rindex("epoch") :]
+    for text in ("2/12, step 5/5", "loss 1.500", "4.0 clips/s", "3 %", "1.5 GB", "ETA 01:00"):
         assert text in shown
