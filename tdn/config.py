@@ -191,6 +191,13 @@ class TrainingConfig:
     ema: float = 0.0
     """Decay of a moving average of weights and running statistics, such as 0.9999: it is what is
     validated and tested, and kept in checkpoints beside the network. 0 is off, as published."""
+    sync_bn: bool = False
+    """Several processes: batch norm takes its statistics from the clips of all; for few clips per
+    GPU. L-TDMs then run in eager PyTorch, and all processes wait for each other at every batch
+    norm. Off as published."""
+    precise_bn: int = 0
+    """Training clips, such as 2000, over which each validation first takes the statistics of batch
+    norm anew, without learning, in place of the running ones; 0 is off, as published."""
     label_smoothing: float = 0.0
     """Probability mass spread over all classes, 0 to 1."""
     mixup: float = 0.0

@@ -22,6 +22,7 @@ from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.run_folder import RunFolder
 from tdn.training.state import Pace, RunState, check_resumable, check_same_pace, global_batch
+from tdn.training.synced_norms import synchronise_norms
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader
@@ -120,6 +121,8 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
         check_same_classes("data.train_list", train_loader.classes, str(start.path), former)
     model, pretrained = _initial_model(config, start.checkpoint)
     model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.training.sync_bn and not processes.alone:
+        synchronise_norms(model)
     optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
     return Parts(
         config,

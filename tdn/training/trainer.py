@@ -18,23 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn import functional as F
 
 from tdn.config import Config
 from tdn.config_loading import absolute_paths, dump_config, resolve_config
-from tdn.evaluation.forward import predict
 from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.interruption import StopRequest
 from tdn.training.metrics import Summary, Tally
 from tdn.training.progress import Progress
-from tdn.training.reporting.console import shows_bar
 from tdn.training.reporting.journal import Journal
 from tdn.training.run_folder import RunFolder
 from tdn.training.saving import Saver
 from tdn.training.schedules import check_schedule, create_schedule, peak_rate
 from tdn.training.state import RunState, global_batch, make_checkpoint, restore, versions
 from tdn.training.step import StepResult, TrainingStep
+from tdn.training.validation import validate
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Batch
@@ -244,30 +242,13 @@ class Trainer:
         improved = False
         if epoch % every == 0 or epoch == epochs:
             self._save()  # a failure while validating costs no training
-            summary = self._validate()
+            summary = validate(self.config, self.parts, self.processes, self.stop, self.state.epoch)
             if summary is None:
                 return False
             improved = self._take_validation(summary)
         self.state.epoch, self.state.step_in_epoch = epoch, 0
         self._save(best=improved)
         return True
-
-    def _validate(self) -> Summary | None:
-        """Measure the network on the validation list; None if asked to stop meanwhile."""
-        parts, device = self.parts, self.processes.device
-        self.processes.take_buffers_from_main(parts.validated)
-        tally = Tally(device)
-        bar = "validating" if shows_bar(self.config, self.processes.is_main) else None
-        for batch, logits in predict(
-            parts.validated, parts.validation_loader, parts.precision, device, bar
-        ):
-            labels = batch.labels.to(device, non_blocking=True)
-            tally.add(F.cross_entropy(logits, labels), logits, labels)
-            if self.stop.asked:
-                break
-        if self.processes.any(self.stop.asked):
-            return None
-        return tally.read(self.processes)
 
     def _take_validation(self, summary: Summary) -> bool:
         """Record a validation; True if the network never was better."""

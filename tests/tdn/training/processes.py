@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -24,6 +25,7 @@ from tdn.training.distributed import Processes, open_processes
 from tdn.training.replicas import replicated
 from tdn.training.trainer import train
 from tests.tdn import synthetic
+from tests.tdn.training.real_network import synchronised_step
 
 RANK = int(os.environ["RANK"])
 LOADERS: list[synthetic.SyntheticLoader] = []
@@ -88,6 +90,21 @@ def accumulate(folder: Path) -> None:
 def average_weights(folder: Path) -> None:
     """A moving average of weights and of the main process's statistics."""
     train(synthetic.tiny_config(str(folder / "run"), data__batch_size=4, training__ema=0.8))
+
+
+def synchronise(folder: Path) -> None:
+    """Batch norm over both processes: in a run, and in a step of the real network."""
+    train(
+        synthetic.tiny_config(
+            str(folder / "run"),
+            model__dropout=0.0,
+            data__batch_size=4,
+            training__sync_bn=True,
+            training__precise_bn=12,
+        )
+    )
+    with open_processes(TrainingConfig(device="cpu")) as processes:
+        torch.save(synchronised_step(processes), folder / f"step-{RANK}.pt")
 
 
 def stop_and_resume(folder: Path) -> None:

@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from tdn.config import TrainingConfig
 from tdn.evaluation.evaluator import evaluate
-from tdn.training.distributed import open_processes
+from tdn.training.distributed import Processes, open_processes
 from tdn.training.trainer import train
 from tests.tdn import synthetic
 from tests.tdn.synthetic import tiny_config
+from tests.tdn.training.real_network import synchronised_step
 from tests.tdn.training.test_resuming import record
 
 SCRIPT = Path(__file__).with_name("processes.py")
@@ -28,6 +29,7 @@ TASKS = (
     "run_and_evaluate",
     "accumulate",
     "average_weights",
+    "synchronise",
     "stop_and_resume",
     "change_processes",
     "stop_while_validating",
@@ -114,6 +116,26 @@ def test_a_step_of_several_batches_averages_gradients_once(two, tmp_path, tiny):
     pair = weights(two / "accumulate" / "run" / "checkpoints" / "last.pt")
     for name, value in weights(alone.last).items():
         torch.testing.assert_close(pair[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_synchronised_statistics_are_those_of_one_process_with_all_clips(two, tmp_path, tiny):
+    """Of a whole run, with the statistics that its validations take anew."""
+    config = tiny_config(str(tmp_path), model__dropout=0.0, training__precise_bn=12)
+    pair = weights(two / "synchronise" / "run" / "checkpoints" / "last.pt")
+    for name, value in weights(train(config).last).items():
+        torch.testing.assert_close(pair[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_synchronised_the_network_computes_what_one_process_does_with_all_clips(two):
+    alone = synchronised_step(Processes(rank=0, world_size=1, device=torch.device("cpu")))
+    pair = [torch.load(two / "synchronise" / f"step-{rank}.pt") for rank in (0, 1)]
+    logits = torch.cat([step["logits"] for step in pair])
+    torch.testing.assert_close(logits, alone["logits"], rtol=1e-4, atol=1e-6)
+    largest = max(value.abs().max() for name, value in alone.items() if "gradient" in name)
+    for name, value in alone.items():
+        if name != "logits":
+            assert torch.equal(pair[0][name], pair[1][name])
+            torch.testing.assert_close(pair[0][name], value, rtol=1e-3, atol=1e-5 * float(largest))
 
 
 def test_a_process_without_videos_does_not_mind(two):

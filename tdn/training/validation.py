@@ -1,0 +1,61 @@
+"""Measuring the network on the validation list while it is trained."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+
+from torch.nn import functional as F
+
+from tdn.config import Config
+from tdn.evaluation.forward import predict
+from tdn.training.build import Parts
+from tdn.training.distributed import Processes
+from tdn.training.interruption import StopRequest
+from tdn.training.reporting.console import shows_bar
+from tdn.training.metrics import Summary, Tally
+from tdn.training.precise_bn import estimate_statistics
+
+
+def validate(
+    config: Config, parts: Parts, processes: Processes, stop: StopRequest, epoch: int
+) -> Summary | None:
+    """Measure the network; all processes must call it.
+
+    Args:
+        config: ``training.precise_bn`` is read.
+        parts: Network and loader.
+        processes: Those that validate together.
+        stop: Ends the validation when asked for.
+        epoch: The current one, from 0.
+
+    Returns:
+        The metrics over the whole list; None if asked to stop meanwhile.
+    """
+    model, device = parts.validated, processes.device
+    if config.training.precise_bn and not processes.any(stop.asked):
+        _estimate_statistics(config, parts, processes, epoch)
+    processes.take_buffers_from_main(model)
+    tally = Tally(device)
+    bar = "validating" if shows_bar(config, processes.is_main) else None
+    for batch, logits in predict(model, parts.validation_loader, parts.precision, device, bar):
+        labels = batch.labels.to(device, non_blocking=True)
+        tally.add(F.cross_entropy(logits, labels), logits, labels)
+        if stop.asked:
+            break
+    if processes.any(stop.asked):
+        return None
+    return tally.read(processes)
+
+
+def _estimate_statistics(config: Config, parts: Parts, processes: Processes, epoch: int) -> None:
+    """Take the batch norms' statistics from the first clips of the epoch that comes next.
+
+    So they are the same ones in a resumed run, and other ones each time.
+    """
+    together = config.data.batch_size * processes.world_size
+    wanted = math.ceil(config.training.precise_bn / together)
+    parts.train_loader.set_epoch(epoch + 1)
+    estimate_statistics(
+        parts.validated, islice(parts.train_loader, wanted), parts.precision, processes
+    )
