@@ -24,7 +24,7 @@ from tdn.config_loading import absolute_paths, dump_config, resolve_config
 from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.interruption import StopRequest
-from tdn.training.metrics import Summary, Tally
+from tdn.training.metrics import Summary
 from tdn.training.progress import Progress
 from tdn.training.reporting.journal import Journal
 from tdn.training.run_folder import RunFolder

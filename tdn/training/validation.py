@@ -12,9 +12,9 @@ from tdn.evaluation.forward import predict
 from tdn.training.build import Parts
 from tdn.training.distributed import Processes
 from tdn.training.interruption import StopRequest
-from tdn.training.reporting.console import shows_bar
 from tdn.training.metrics import Summary, Tally
 from tdn.training.precise_bn import estimate_statistics
+from tdn.training.reporting.console import shows_bar
 
 
 def validate(
