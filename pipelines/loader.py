@@ -145,7 +145,7 @@ class Loader:
         while True:
             if self._stream is None:
                 self._stream = Stream(
-                    self.planner, self._next, self._checks, self._exclude, self.device
+                    self.planner, self._next, self._checks, self.exclude, self.device
                 )
             try:
                 return self._stream.next_batch()
@@ -161,10 +161,14 @@ class Loader:
                 if not culprits:  # a passing fault, of the storage for example
                     _log.warning("a batch failed and is made again: %s", dali_reason(error))
                 for view, cause in culprits:
-                    self._exclude(view, cause)
+                    self.exclude(view, cause)
 
-    def _exclude(self, view: View, cause: str) -> None:
-        """Go on without a view, until too many files are lost."""
+    def exclude(self, view: View, cause: str) -> None:
+        """Go on without a view whose file cannot be decoded, until too many files are lost.
+
+        Raises:
+            UserError: Too many are.
+        """
         self.planner.failed.add(view.place)
         if view.clip.row in self.lost:
             return

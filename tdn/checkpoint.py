@@ -109,7 +109,7 @@ def load_checkpoint(
         UserError: the file is missing, damaged, no checkpoint, or does not fit the network.
     """
     path = Path(path)
-    content = _read(path)
+    content = read_content(path)
     part = _weights_of(content, raw)
     tensors = _state_dict(content if part is None else content[part], path)
     own = model.state_dict()
@@ -169,8 +169,12 @@ def export_upstream(model: Network, *, head: str | None = None) -> dict[str, Ten
     return exported
 
 
-def _read(path: Path) -> Any:
-    """What ``torch.save`` wrote to the file: tensors and plain containers, never code."""
+def read_content(path: Path) -> Any:
+    """What ``torch.save`` wrote to a file: tensors and plain containers, never code.
+
+    Raises:
+        UserError: The file is missing, damaged, or holds other objects.
+    """
     if path.is_dir():
         raise UserError(f"{path}: is a folder; give the path of a checkpoint in it")
     if not path.exists():

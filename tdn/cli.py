@@ -26,6 +26,7 @@ from tdn.errors import UserError
 COMMANDS = (
     "train",
     "evaluate",
+    "predict",
     "summary",
     "index",
     "transcode",

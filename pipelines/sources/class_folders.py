@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from tdn.errors import UserError
@@ -31,7 +31,7 @@ def read_class_folders(root: Path, classes: Sequence[str] = ()) -> Listing:
     try:
         folders = sorted(entry.name for entry in os.scandir(root) if _is_class(entry))
         for name in folders:
-            for clip in _clips(root / name, {_identity(root)}):
+            for clip in clips_below(root / name, frozenset({_identity(root)})):
                 listing.paths.append(os.path.relpath(clip, root))
                 names.append(name)
     except OSError as error:
@@ -55,8 +55,17 @@ def _is_class(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir() and not entry.name.startswith(".")
 
 
-def _clips(folder: Path, above: set[tuple[int, int]]) -> Iterator[str]:
-    """Clips at any depth, in the order of their names; ``above``: the folders around this one."""
+def clips_below(folder: Path, above: Set[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Clips at any depth, in the order of their names.
+
+    Args:
+        folder: Where to look.
+        above: Devices and inodes of the folders around it.
+
+    Raises:
+        UserError: A folder links to one that it lies in.
+        OSError: One cannot be read.
+    """
     identity = _identity(folder)
     if identity in above:
         raise UserError(f"{folder}: links to a folder that holds it; remove the link")
@@ -66,10 +75,10 @@ def _clips(folder: Path, above: set[tuple[int, int]]) -> Iterator[str]:
         if not entry.is_dir():
             if not entry.name.lower().endswith(PICTURES):
                 yield entry.path
-        elif _holds_frames(entry.path):
+        elif holds_frames(entry.path):
             yield entry.path
         else:
-            yield from _clips(Path(entry.path), above | {identity})
+            yield from clips_below(Path(entry.path), above | {identity})
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -77,6 +86,7 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _holds_frames(folder: str) -> bool:
+def holds_frames(folder: str) -> bool:
+    """Whether a folder has numbered pictures in it, so that it is a clip itself."""
     with os.scandir(folder) as entries:
         return any(is_frame(entry.name) for entry in entries)

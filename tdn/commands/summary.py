@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from tdn.summary import summarise, table
-    from tdn.training.build import create_network
+    from tdn.trained import create_network
 
     size = config.data.crop_size
     height, width = (size, size) if isinstance(size, int) else size

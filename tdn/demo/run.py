@@ -121,6 +121,7 @@ def _train(network: str, config_path: Path, data: DemoData, output: Path, seed: 
         "model.name": f"{network}_{config.model.name.split('_', 1)[1]}",
         "data.train_list": data.train_list,
         "data.validation_list": data.validation_list,
+        "data.classes": data.labels,
         # The recipe's batch is that of all processes together.
         "data.batch_size": max(1, config.data.batch_size // processes),
         "training.resume": "none",

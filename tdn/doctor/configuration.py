@@ -16,7 +16,7 @@ from tdn.doctor import processors, storage
 from tdn.doctor.data import check_split
 from tdn.doctor.findings import Finding, fail, mistake, ok, warn
 from tdn.errors import UserError
-from tdn.training.build import create_network
+from tdn.trained import create_network
 from tdn.training.distributed import device_name
 from tdn.training.optimizers import apex_obstacle
 from tdn.training.precision import choose_precision

@@ -22,7 +22,8 @@ from tdn.config_loading import resolve_config
 from tdn.errors import UserError
 from tdn.evaluation.forward import predict
 from tdn.evaluation.scores import Scores, save_metrics
-from tdn.training.build import check_same_data, create_network
+from tdn.trained import trained_network
+from tdn.training.build import check_same_data
 from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes, device_name, open_processes
 from tdn.training.precision import Precision, choose_precision
@@ -124,13 +125,7 @@ def _trained_model(
     config: Config, checkpoint: str | Path, classes: tuple[str, ...], raw: bool
 ) -> tuple[nn.Module, bool]:
     """The network with the checkpoint's weights, and whether these are averaged ones."""
-    model = create_network(config.model)
-    report = tdn.load_checkpoint(model, checkpoint, raw=raw)
-    if report.left_initial:
-        raise UserError(
-            f"{checkpoint}: {report.format}, which does not set {report.left_initial[0]}; "
-            "train from it with model.pretrained, and test the result"
-        )
+    model, report = trained_network(config.model, checkpoint, raw=raw)
     check_same_classes("data.validation_list", classes, str(checkpoint), report.classes)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model, report.averaged

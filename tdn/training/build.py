@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import tdn
-from tdn.config import Config, ModelConfig
-from tdn.network import Network
+from tdn.config import Config
+from tdn.trained import create_network
 from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes
@@ -158,19 +158,6 @@ def check_same_data(processes: Processes, **loaders: Loader) -> None:
                 f"data.{key}: process {odd} finds other usable videos than process 0; give every "
                 "host the same files, or one manifest that 'tdn index' made"
             )
-
-
-def create_network(settings: ModelConfig) -> Network:
-    """The configured network with random weights."""
-    return tdn.create_model(
-        settings.name,
-        num_segments=settings.num_segments,
-        num_classes=settings.num_classes,
-        dropout=settings.dropout,
-        width=settings.width,
-        partial_bn=settings.partial_bn,
-        temporal=settings.temporal,
-    )
 
 
 def _initial_model(config: Config, checkpoint: Checkpoint | None) -> tuple[nn.Module, str | None]:

@@ -1,0 +1,154 @@
+"""Say what happens in videos, with a trained network.
+
+A video is a file of any kind that FFmpeg decodes, or a folder of numbered pictures; of any other
+folder, all videos below it are taken. Without --window the whole video is predicted, by the test
+protocol that the network was trained for; with it, window by window, with times, and the video's
+own line is the mean.
+
+  tdn predict video.mp4 --checkpoint runs/mine/checkpoints/best.pt
+  tdn predict videos/ --checkpoint best.pt --window 4 --every 1 --json > predictions.json
+  tdn predict video.mp4 --checkpoint best.pt --window 2 --overlay shown.mp4
+
+Checkpoints of this program hold their configuration and class names. For a published one give the
+recipe with --config, and the names with --classes.
+
+Exit status 0 if every video was predicted, 1 if one could not be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tdn.commands.configuration import read_config
+from tdn.errors import UserError
+
+if TYPE_CHECKING:
+    from tdn.prediction.results import Guess, VideoPrediction
+
+HELP = "say what happens in videos"
+CONFIGURED = "optional"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video, or folder")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="FILE", help="of this program, or a published one"
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to show (5)")
+    parser.add_argument(
+        "--window", type=float, metavar="SECONDS", help="predict windows of this length"
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="from one window to the next (half a window)",
+    )
+    parser.add_argument(
+        "--clips", type=int, metavar="N", help="clips per window (as tested: evaluation.clips)"
+    )
+    parser.add_argument(
+        "--crops",
+        type=int,
+        metavar="N",
+        help="crops per clip: 1, 3, 5 or 10 (as tested: evaluation.crops)",
+    )
+    parser.add_argument(
+        "--classes", default="", metavar="FILE", help="class names by label, a line each"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument(
+        "--overlay",
+        metavar="FILE",
+        help="also write an .mp4 with the classes on its frames; of several videos, a folder",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute: auto takes a GPU if there is one (auto)",
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="take the weights of the last step, where training.ema has averaged ones too",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict, print, draw; 0 if every video was predicted."""
+    if arguments.top < 1:
+        raise UserError(f"--top: {arguments.top} does not fit; give a whole number from 1")
+    config = read_config(arguments) if arguments.config else None
+    from tdn.prediction.predictor import Predictor
+
+    predictor = Predictor(
+        arguments.checkpoint,
+        config,
+        device=arguments.device,
+        clips=arguments.clips,
+        crops=arguments.crops,
+        classes=arguments.classes,
+        raw=arguments.raw,
+    )
+    found = predictor(
+        arguments.videos, window=arguments.window, every=arguments.every, progress=True
+    )
+    outputs = _overlays(arguments.overlay, found) if arguments.overlay else {}
+    if arguments.json:
+        print(json.dumps([video.as_dict(arguments.top) for video in found], indent=2))
+    else:
+        print("\n".join(_described(video, arguments.top) for video in found if not video.problem))
+    for video in found:
+        if video.problem:
+            print(f"tdn predict: {video.path}: {video.problem}", file=sys.stderr)
+    for path, video in outputs.items():
+        from tdn.prediction.overlay import write_overlay
+
+        write_overlay(video, path, arguments.top)
+        if not arguments.json:
+            print(path)
+    return int(any(video.problem for video in found))
+
+
+def _described(video: VideoPrediction, top: int) -> str:
+    """A video's lines."""
+    lines = [f"{video.path} ({video.seconds:.1f} s)"]
+    if len(video.windows) > 1:
+        lines += [
+            f"  {window.start:7.2f} - {window.end:7.2f} s  "
+            + _in_a_row(video.top(min(top, 3), window.probabilities))
+            for window in video.windows
+        ]
+    lines += [f"  {100 * guess.probability:5.1f} %  {guess.name}" for guess in video.top(top)]
+    return "\n".join(lines)
+
+
+def _in_a_row(guesses: Sequence[Guess]) -> str:
+    return ", ".join(f"{guess.name} {100 * guess.probability:.0f} %" for guess in guesses)
+
+
+def _overlays(given: str, videos: Sequence[VideoPrediction]) -> dict[Path, VideoPrediction]:
+    """Where the drawn videos go."""
+    drawn = [video for video in videos if not video.problem]
+    path = Path(given)
+    if len(videos) == 1 and path.suffix.lower() == ".mp4":
+        return dict.fromkeys([path], *drawn) if drawn else {}
+    if path.suffix:
+        raise UserError(
+            f"--overlay: '{given}' does not fit; give a file name that ends in .mp4, or for "
+            "several videos a folder"
+        )
+    named: dict[Path, VideoPrediction] = {}
+    for video in drawn:
+        stem, number = Path(video.path).stem, 1
+        while (place := path / f"{stem}{f'-{number}' if number > 1 else ''}.mp4") in named:
+            number += 1
+        named[place] = video
+    return named

@@ -1,0 +1,1 @@
+"""Prediction: what a trained network sees in a video, as a whole or moment by moment."""

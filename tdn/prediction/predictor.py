@@ -1,0 +1,168 @@
+"""A trained network that says what happens in videos.
+
+    from tdn.prediction.predictor import Predictor
+
+    for video in Predictor("runs/mine/checkpoints/best.pt")(["a.mp4", "folder"]):
+        print(video.path, video.top(5))
+
+Videos come by the same pipeline as in training and testing, so equal videos give equal scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tdn.config import Config
+from tdn.config_loading import check_config
+from tdn.devices import resolve_device
+from tdn.errors import UserError
+from tdn.evaluation.forward import predict
+from tdn.pipelines.frame_times import frame_times
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.video_reading import DecodingError
+from tdn.prediction.results import VideoPrediction, WindowPrediction
+from tdn.prediction.videos import find_videos, index_videos
+from tdn.prediction.windows import Window, WindowLoader, WindowPlanner, sliding, whole
+from tdn.trained import load_trained
+from tdn.training.precision import choose_precision
+
+
+class Predictor:
+    """A network on its device, ready for videos.
+
+    Args:
+        checkpoint: One of ours, which holds its configuration, or a published one.
+        config: The network's and its test protocol's; by default the checkpoint's own.
+        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+        clips: Clips per window; by default as ``evaluation.clips`` has it.
+        crops: Crops per clip; by default as ``evaluation.crops`` has it.
+        classes: File with a class name per line; empty takes the checkpoint's own names.
+        raw: Take the weights of the last step even where the checkpoint has averaged ones.
+
+    Raises:
+        UserError: The checkpoint cannot be used, or a setting does not fit.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        config: Config | None = None,
+        *,
+        device: str = "auto",
+        clips: int | None = None,
+        crops: int | None = None,
+        classes: str | Path = "",
+        raw: bool = False,
+    ) -> None:
+        trained = load_trained(checkpoint, config, raw=raw, classes=classes)
+        self.classes = trained.classes
+        """Names of the labels 0, 1, ..."""
+        self.config = _for_prediction(trained.config, clips, crops)
+        self._device = resolve_device(device)
+        self._precision = choose_precision("auto", self._device)
+        model = trained.model.to(self._device)
+        self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(
+        self,
+        videos: Sequence[str | Path],
+        *,
+        window: float | None = None,
+        every: float | None = None,
+        progress: bool = False,
+    ) -> list[VideoPrediction]:
+        """Predict videos.
+
+        Args:
+            videos: Files; folders of frames; other folders, for all clips below them.
+            window: Seconds; predict windows of this length instead of the whole video.
+            every: Seconds from one window to the next; by default half the window.
+            progress: Whether to show a bar, where somebody watches.
+
+        Returns:
+            One for each video, in order; those that cannot be read say why.
+
+        Raises:
+            UserError: A path is not there, or a number does not fit.
+        """
+        for name, value in (("window", window), ("every", every)):
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"--{name}: {value} does not fit; give seconds above 0")
+        if every is not None and window is None:
+            raise UserError("--every: needs --window; give the length of the windows, too")
+        paths = find_videos(videos)
+        if not paths:
+            return []
+        manifest = index_videos(paths, self.config.data.frame_template)
+        problems = {line - 1: why for line, _, why in manifest.problems()}
+        windows: list[Window] = []
+        for row in manifest.usable.tolist():
+            try:
+                times = frame_times(manifest.clip(row))
+            except DecodingError as error:
+                problems[row] = str(error)
+                continue
+            windows += _windows(row, times, window, every)
+        probabilities, lost = self._scores(manifest, windows, progress)
+        problems |= lost
+        predicted: dict[int, list[WindowPrediction]] = {}
+        for part, scores in zip(windows, probabilities, strict=True):
+            found = WindowPrediction(part.start, part.end, part.first, part.frames, scores)
+            predicted.setdefault(part.row, []).append(found)
+        return [
+            VideoPrediction(path, self.classes, problem=problems[row])
+            if row in problems
+            else VideoPrediction(path, self.classes, tuple(predicted[row]))
+            for row, path in enumerate(paths)
+        ]
+
+    def _scores(
+        self, manifest: Manifest, windows: Sequence[Window], progress: bool
+    ) -> tuple[npt.NDArray[np.float64], dict[int, str]]:
+        """Probabilities by window, the mean over its views; and why rows cannot be decoded."""
+        config = self.config
+        planner = WindowPlanner(
+            manifest,
+            config.data,
+            config.model.num_segments,
+            train=False,
+            seed=config.seed,
+            evaluation=config.evaluation,
+            windows=tuple(windows),
+        )
+        views, classes = planner.views_per_video, len(self.classes)
+        scores = np.zeros((len(windows) * views, classes))
+        bar = "predicting" if progress and sys.stderr.isatty() else None
+        with closing(WindowLoader(planner, self._device)) as loader:
+            batches = predict(self._model, loader, self._precision, self._device, bar)
+            for batch, logits in batches:
+                scores[batch.views.numpy()] = logits.double().softmax(-1).cpu().numpy()
+        return scores.reshape(len(windows), views, classes).mean(1), loader.problems
+
+
+def _for_prediction(config: Config, clips: int | None, crops: int | None) -> Config:
+    """A run's configuration without what belongs to its data set."""
+    given = {"clips": clips, "crops": crops}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    found = dataclasses.replace(
+        config,
+        evaluation=dataclasses.replace(config.evaluation, **chosen),
+        data=dataclasses.replace(config.data, train_list="", validation_list="", memory_limit=0.0),
+    )
+    check_config(found)
+    return found
+
+
+def _windows(
+    row: int, times: npt.NDArray[np.float64], window: float | None, every: float | None
+) -> list[Window]:
+    return whole(row, times) if window is None else sliding(row, times, window, every or window / 2)
