@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "summary",
+    "prepare",
     "index",
     "transcode",
     "visualize",

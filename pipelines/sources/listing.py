@@ -12,6 +12,12 @@ from typing import NamedTuple
 
 from tdn.errors import UserError
 
+VIDEOS = (
+    *(".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
+    *(".3gp", ".asf", ".flv", ".ivf", ".mxf", ".ogv", ".vob", ".wmv", ".y4m"),
+)
+"""Endings of videos, in lower case."""
+
 
 class Member(NamedTuple):
     """Part of a tar shard: a video, or the pictures that are its frames."""

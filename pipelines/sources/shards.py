@@ -20,13 +20,9 @@ from typing import Any
 
 from tdn.errors import UserError
 from tdn.pipelines.frame_folders import PICTURES, FolderError, find_series
-from tdn.pipelines.sources.listing import Listing, Member, is_storable, numbered
+from tdn.pipelines.sources.listing import VIDEOS, Listing, Member, is_storable, numbered
 from tdn.pipelines.sources.tar_files import TarPart, read_tar
 
-_VIDEOS = (
-    *(".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
-    *(".3gp", ".asf", ".flv", ".ivf", ".mxf", ".ogv", ".vob", ".wmv", ".y4m"),
-)
 _LABELS = (".cls", ".json")
 _DESCRIPTIONS = ("label", "class", "cls")
 _SHARD = re.compile(r".*\.(?:tar|tgz|tar\.(?:gz|bz2|xz|zst|lz4))", re.I | re.S)
@@ -122,14 +118,14 @@ def _members(file: str, template: str) -> Iterator[tuple[Member, str]]:
 def _samples(file: str) -> dict[str, _Sample]:
     """What a shard holds, by key, in order."""
     samples: defaultdict[str, _Sample] = defaultdict(_Sample)
-    for part in read_tar(file, (*_VIDEOS, *PICTURES, *_LABELS), _LABELS):
+    for part in read_tar(file, (*VIDEOS, *PICTURES, *_LABELS), _LABELS):
         folder, key, ending = _split(part.name)
         lower = ending.lower()
         if lower == ".cls":
             samples[key].label = _label(file, part)
         elif lower == ".json":
             samples[key].described = _described(part)
-        elif lower.endswith(_VIDEOS):
+        elif lower.endswith(VIDEOS):
             if samples[key].video is not None:
                 raise UserError(f"{file}: {key} has several videos; give each a key of its own")
             samples[key].video = part
