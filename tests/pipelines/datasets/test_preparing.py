@@ -211,8 +211,10 @@ def test_label_files_and_videos_apart_and_behind_links(root, tmp_path):
     (root / VERSION_1).rename(store)
     (root / VERSION_1).symlink_to(store)
     (store / "loop").symlink_to(root)
+    (store / "12").rename(root / "12")
     prepare("ssv1", root, tmp_path / "lists", labels=labels)
-    assert lists(tmp_path / "lists") == EXPECTED["ssv1"]
+    first = {"train": ["12 60", *EXPECTED["ssv1"]["train"][1:]]}
+    assert lists(tmp_path / "lists") == EXPECTED["ssv1"] | first
 
 
 def test_frames_of_videos_are_found_too(root, tmp_path):
