@@ -173,8 +173,9 @@ class TrainingConfig:
 
     epochs: int = 60
     """Passes over the training list."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the network: auto is bf16 on a GPU that has it, else fp16; fp32 on a CPU."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the network: auto is bf16 on a GPU that has it, else fp16; fp32 on a CPU. tf32
+    is fp32 whose convs and matrix products a GPU rounds to TF32; fp32 never does."""
     resume: str = "auto"
     """auto (the run folder's last checkpoint, if any; where it is damaged, the one before), a
     checkpoint's path, or none."""
@@ -191,6 +192,9 @@ class TrainingConfig:
     ema: float = 0.0
     """Decay of a moving average of weights and running statistics, such as 0.9999: it is what is
     validated and tested, and kept in checkpoints beside the network. 0 is off, as published."""
+    gradient_compression: Literal["none", "bf16"] = "none"
+    """Several processes: bf16 sends gradients as such, half the bytes, for hosts whose network the
+    steps wait for; none sends fp32."""
     sync_bn: bool = False
     """Several processes: batch norm takes its statistics from the clips of all; for few clips per
     GPU. L-TDMs then run in eager PyTorch, and all processes wait for each other at every batch

@@ -12,7 +12,12 @@ from tdn.errors import UserError
 
 _log = logging.getLogger(__name__)
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Precision:
     """Parameters stay fp32; convolutions and matrix products run in ``dtype``."""
 
     name: str
-    """fp32, bf16 or fp16."""
+    """fp32, tf32, bf16 or fp16."""
     device_type: str
     """cpu or cuda."""
 
@@ -37,13 +42,17 @@ class Precision:
 def choose_precision(name: str, device: torch.device) -> Precision:
     """What ``training.precision`` means on a device.
 
+    Whether a GPU rounds the factors of fp32 products to TF32 is torch's setting for the whole
+    program, by default for convs and not for matrix products. Here both are switched on for tf32
+    and off otherwise.
+
     Args:
-        name: auto, fp32, bf16 or fp16. auto is bf16 on a GPU that computes in it, fp16 on older
-            ones, fp32 on a CPU.
+        name: auto, fp32, tf32, bf16 or fp16. auto is bf16 on a GPU that computes in it, fp16 on
+            older ones, fp32 on a CPU.
         device: Where the network runs.
 
     Raises:
-        UserError: bf16 on a GPU that would only emulate it.
+        UserError: bf16 or tf32 on a device that does not compute in it.
     """
     on_gpu = device.type == "cuda"
     has_bf16 = not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
@@ -51,8 +60,13 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         name = ("bf16" if has_bf16 else "fp16") if on_gpu else "fp32"
     if name == "bf16" and not has_bf16:
         raise UserError("training.precision: this GPU does not compute in bf16; use fp16 or auto")
+    if name == "tf32" and not (on_gpu and torch.cuda.is_tf32_supported()):
+        what = "this GPU does not compute in tf32" if on_gpu else "tf32 is for GPUs, not for a CPU"
+        raise UserError(f"training.precision: {what}; use fp32 or auto")
     if name == "fp16" and not on_gpu:
         _log.warning(
             "training.precision: fp16 is emulated on a CPU, and very slow; use fp32 or auto"
         )
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
     return Precision(name, device.type)

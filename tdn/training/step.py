@@ -50,8 +50,8 @@ class TrainingStep:
         optimizer: Over its parameters.
         precision: What the network computes in.
         schedule: The learning rate by step.
-        config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` accumulation, label
-            smoothing, mixup and cutmix.
+        config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` accumulation,
+            compression of gradients, label smoothing, mixup and cutmix.
         processes: Gradients are averaged over them.
         average: Takes in the network after each update.
     """
@@ -70,10 +70,13 @@ class TrainingStep:
         self.average = average
         self.scaler = precision.scaler()
         self._parameters = list(model.parameters())
-        self._network = replicated(model, processes)
+        training = config.training
+        self._network = replicated(
+            model, processes, training.accumulate, training.gradient_compression
+        )
         self._precision = precision
         self._schedule = schedule
-        self._training = config.training
+        self._training = training
         self._largest_norm = config.optimizer.clip_norm or math.inf
         self._seed = config.seed
         self._processes = processes

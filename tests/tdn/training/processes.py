@@ -21,7 +21,7 @@ from tdn.config import TrainingConfig
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
 from tdn.training import step
-from tdn.training.distributed import Processes, open_processes
+from tdn.training.distributed import open_processes
 from tdn.training.replicas import replicated
 from tdn.training.trainer import train
 from tests.tdn import synthetic
@@ -68,8 +68,8 @@ def accumulate(folder: Path) -> None:
         averaged += 1  # the network has one bucket
         return allreduce_hook(group, bucket)
 
-    def counting(model: nn.Module, processes: Processes) -> nn.Module:
-        replica = replicated(model, processes)
+    def counting(*arguments: object) -> nn.Module:
+        replica = replicated(*arguments)
         replica.register_comm_hook(None, average)
         return replica
 
@@ -85,6 +85,24 @@ def accumulate(folder: Path) -> None:
     )
     step.replicated = replicated
     keep(folder, "averaged", averaged)
+
+
+def compress(folder: Path) -> None:
+    """Gradients as bf16, averaged once in two batches; and how replicas are set up."""
+    config = synthetic.tiny_config(
+        str(folder / "run"),
+        model__name="tiny",
+        model__dropout=0.0,
+        data__batch_size=2,
+        training__accumulate=2,
+        training__gradient_compression="bf16",
+    )
+    train(config)
+    with open_processes(config.training) as processes:
+        for passes in (1, 2):
+            replica = replicated(nn.Linear(2, 2), processes, passes)
+            views = replica.gradient_as_bucket_view, replica.find_unused_parameters
+            keep(folder, f"replica{passes}", [replica.static_graph, *views])
 
 
 def average_weights(folder: Path) -> None:

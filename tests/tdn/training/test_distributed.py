@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 TASKS = (
     "run_and_evaluate",
     "accumulate",
+    "compress",
     "average_weights",
     "synchronise",
     "stop_and_resume",
@@ -116,6 +117,22 @@ def test_a_step_of_several_batches_averages_gradients_once(two, tmp_path, tiny):
     pair = weights(two / "accumulate" / "run" / "checkpoints" / "last.pt")
     for name, value in weights(alone.last).items():
         torch.testing.assert_close(pair[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_may_travel_in_half_the_bytes(two):
+    exact, compressed = (
+        weights(two / task / "run" / "checkpoints" / "last.pt")
+        for task in ("accumulate", "compress")
+    )
+    for name, value in exact.items():
+        torch.testing.assert_close(compressed[name], value, rtol=0.02, atol=0.005)
+        assert (compressed[name] - value).abs().max() > 1e-5
+
+
+def test_replicas_know_that_every_parameter_takes_part(two):
+    """Static graph where every pass averages, gradients without a copy, no search for unused."""
+    assert read(two / "compress", "replica1") == [[True, True, False]] * 2
+    assert read(two / "compress", "replica2") == [[False, True, False]] * 2
 
 
 def test_synchronised_statistics_are_those_of_one_process_with_all_clips(two, tmp_path, tiny):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 
@@ -20,6 +22,34 @@ def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     with pytest.raises(UserError, match=r"training\.precision"):
         choose_precision("bf16", GPU)
+
+
+@pytest.fixture
+def tf32() -> Iterator[Callable[[], tuple[str, bool]]]:
+    """What torch is set to for matrix products and convs; afterwards as it was."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield lambda: (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def test_only_tf32_rounds_the_products_of_fp32(monkeypatch, tf32):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
+    for name in ("tf32", "fp32", "tf32", "auto"):
+        precision = choose_precision(name, GPU)
+        assert tf32() == (("high", True) if name == "tf32" else ("highest", False))
+        assert (precision.name == "tf32") == (name == "tf32")
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_tf32_is_refused_where_there_is_none(monkeypatch, device, tf32):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: False)
+    before = tf32()
+    with pytest.raises(UserError, match=r"training\.precision.*use fp32"):
+        choose_precision("tf32", device)
+    assert tf32() == before
 
 
 @pytest.mark.parametrize(
