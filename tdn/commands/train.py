@@ -10,6 +10,10 @@ starts over. SIGTERM, SIGUSR2 and Ctrl-C end it with a checkpoint after the curr
 
 (without a GPU: a number of processes, such as 2, in place of gpu.)
 
+--profile 10..15 records what Python and the GPU do in these steps, counted from 1 in this session:
+<output>/profile gets, for each process, a trace for https://ui.perfetto.dev and a table of the
+phases and operators that took the time. In Nsight Systems every phase of a step is an NVTX range.
+
 data.batch_size is per process: on another number of GPUs the learning rate should keep in
 proportion to the batch of all, which optimizer.base_batch does; or training.accumulate keeps the
 batch. Exit status: 0 all epochs are done, 75 stopped on request (run it again).
@@ -27,7 +31,12 @@ CONFIGURED = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options: none beside the configuration's."""
+    """Declare the command's options."""
+    parser.add_argument(
+        "--profile",
+        metavar="A..B",
+        help="record steps A to B of this session with torch's profiler, such as 10..15",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,4 +44,4 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)
     from tdn.training.trainer import train
 
-    return 0 if train(config).completed else os.EX_TEMPFAIL
+    return 0 if train(config, arguments.profile).completed else os.EX_TEMPFAIL

@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tdn.config import TrainingConfig
 from tdn.devices import resolve_device
 from tdn.errors import UserError
+from tdn.training.whereabouts import NvtxRanges, Whereabouts
 
 EXPECTED = (UserError, SystemExit)
 """Exceptions that find the processes in order: between two steps, no communication missed."""
@@ -36,6 +37,8 @@ class Processes:
     world_size: int
     device: torch.device
     """Where this process computes."""
+    whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    """Where this process stands."""
 
     @property
     def is_main(self) -> bool:
@@ -122,14 +125,15 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True  # batches have the same shape, but for a last one
+    whereabouts = Whereabouts(*([NvtxRanges()] if device.type == "cuda" else []))
     if training.cpu_threads:
         torch.set_num_threads(training.cpu_threads)
     if "RANK" not in os.environ:
-        yield Processes(rank=0, world_size=1, device=device)
+        yield Processes(rank=0, world_size=1, device=device, whereabouts=whereabouts)
         return
     rank, world_size = _join("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(rank, world_size, device)
+        yield Processes(rank, world_size, device, whereabouts)
     except EXPECTED:
         dist.destroy_process_group()
         raise

@@ -61,6 +61,7 @@ class RunFolder:
         self.config = self.root / "config.yaml"
         self.log = self.root / "log.jsonl"
         self.tensorboard = self.root / "tensorboard"
+        self.profile = self.root / "profile"
         self.checkpoints = self.root / "checkpoints"
         self.last = self.checkpoints / "last.pt"
         self.best = self.checkpoints / "best.pt"

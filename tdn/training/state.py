@@ -63,6 +63,10 @@ class Pace:
     videos: str
     """Checksum of the usable videos: others have another order."""
 
+    def steps_done(self, state: RunState) -> int:
+        """Finished steps of the whole run."""
+        return state.epoch * self.steps_per_epoch + state.step_in_epoch
+
 
 def global_batch(config: Config, world_size: int) -> int:
     """Clips a step, over all processes."""

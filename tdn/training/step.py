@@ -22,6 +22,7 @@ from tdn.training.mixing import draw_mix
 from tdn.training.precision import Precision
 from tdn.training.replicas import averaging, replicated
 from tdn.training.schedules import Schedule
+from tdn.training.whereabouts import BACKWARD, FORWARD, LOSS, UPDATE
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Batch
@@ -80,6 +81,7 @@ class TrainingStep:
         self._largest_norm = config.optimizer.clip_norm or math.inf
         self._seed = config.seed
         self._processes = processes
+        self._note = processes.whereabouts.note
 
     def __call__(self, batches: Iterable[Batch], step: int) -> StepResult:
         """Make one update, with the mean of the batches' gradients.
@@ -113,6 +115,7 @@ class TrainingStep:
         Returns:
             As in ``StepResult``: loss, logits, labels and rows.
         """
+        self._note(FORWARD)
         place = self._seed, number, self._processes.rank
         seed_step(*place)
         clips = batch.clips.to(self._processes.device, non_blocking=True)
@@ -122,17 +125,20 @@ class TrainingStep:
 
         with self._precision.autocast():
             logits = self._network(clips if mix is None else mix.clips(clips))
+        self._note(LOSS)
         if mix is None:
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         else:
             loss = mix.loss(logits.float(), labels, smoothing)
             labels = mix.dominant(labels)
 
+        self._note(BACKWARD)
         self.scaler.scale(loss / self._training.accumulate).backward()
         return loss.detach(), logits.detach(), labels, batch.indices
 
     def _update(self, step: int) -> Tensor:
         """Change the weights by the gradients; gives the norm that these had."""
+        self._note(UPDATE)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._largest_norm)
         for group in self.optimizer.param_groups:

@@ -22,17 +22,20 @@ from torch import Tensor
 from tdn.config import Config
 from tdn.config_loading import absolute_paths, dump_config, resolve_config
 from tdn.training.build import Parts, Start, build, check_same_data, find_start
-from tdn.training.distributed import Processes, device_name, open_processes
+from tdn.training.description import describe
+from tdn.training.distributed import Processes, open_processes
 from tdn.training.interruption import StopRequest
 from tdn.training.metrics import Summary
+from tdn.training.profiling import StepProfiler, parse_steps
 from tdn.training.progress import Progress
 from tdn.training.reporting.journal import Journal
 from tdn.training.run_folder import RunFolder
 from tdn.training.saving import Saver
-from tdn.training.schedules import check_schedule, create_schedule, peak_rate
-from tdn.training.state import RunState, global_batch, make_checkpoint, restore, versions
+from tdn.training.schedules import check_schedule, create_schedule
+from tdn.training.state import RunState, global_batch, make_checkpoint, restore
 from tdn.training.step import StepResult, TrainingStep
 from tdn.training.validation import validate
+from tdn.training.whereabouts import COMMUNICATION, DATA, METRICS, REPORTING, SAVING
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Batch
@@ -60,11 +63,12 @@ class TrainingResult:
     """The checkpoint with the highest validation top-1."""
 
 
-def train(config: Config | str | Path) -> TrainingResult:
+def train(config: Config | str | Path, profile: str | None = None) -> TrainingResult:
     """Train a network, or go on training it; under ``torchrun`` on all its processes.
 
     Args:
         config: Configuration, or the path of its YAML file.
+        profile: Steps of this session to profile, such as "10..15" (``tdn.training.profiling``).
 
     Returns:
         How the run ended, the same on all processes.
@@ -77,18 +81,22 @@ def train(config: Config | str | Path) -> TrainingResult:
         processes = stack.enter_context(open_processes(config.training))
         with processes.failing_together():
             check_schedule(config, global_batch(config, processes.world_size))
+            steps = parse_steps(profile) if profile is not None else None
             folder = RunFolder(config.output)
         start = find_start(config, folder, processes)
         if start.state.epoch >= config.training.epochs:
             return _already_complete(start, folder, processes)
         with processes.failing_together():
             parts = build(config, processes, start, stack)
+            pace = parts.pace
+            left = config.training.epochs * pace.steps_per_epoch - pace.steps_done(start.state)
+            profiler = StepProfiler(steps, left, folder.profile, processes)
         check_same_data(
             processes,
             train_list=parts.train_loader,
             validation_list=parts.validation_loader,
         )
-        return Trainer(config, processes, folder, parts, start).run()
+        return Trainer(config, processes, folder, parts, start, profiler).run()
 
 
 class Trainer:
@@ -100,10 +108,17 @@ class Trainer:
         folder: Where the run is kept.
         parts: Network, optimizer and loaders.
         start: Where to begin.
+        profiler: Records some of the steps.
     """
 
     def __init__(
-        self, config: Config, processes: Processes, folder: RunFolder, parts: Parts, start: Start
+        self,
+        config: Config,
+        processes: Processes,
+        folder: RunFolder,
+        parts: Parts,
+        start: Start,
+        profiler: StepProfiler,
     ) -> None:
         self.given = config
         self.config = config = parts.config
@@ -112,6 +127,8 @@ class Trainer:
         self.parts = parts
         self.start = start
         self.state = start.state
+        self.profiler = profiler
+        self.note = processes.whereabouts.note
         self.steps_per_epoch = parts.pace.steps_per_epoch
         self.schedule = create_schedule(config, self.steps_per_epoch, parts.pace.global_batch)
         self.step = TrainingStep(
@@ -140,13 +157,13 @@ class Trainer:
     @property
     def steps_done(self) -> int:
         """Finished steps of the whole run."""
-        return self.state.epoch * self.steps_per_epoch + self.state.step_in_epoch
+        return self.parts.pace.steps_done(self.state)
 
     def run(self) -> TrainingResult:
         """Train to the last epoch, or until asked to stop."""
         began = time.monotonic()
         self._prepare()
-        with self.journal, self.stop, closing(self.step), self.saver:
+        with self.journal, self.stop, closing(self.step), self.saver, self.profiler:
             self._record_start()
             going = True
             while going and self.state.epoch < self.config.training.epochs:
@@ -177,12 +194,15 @@ class Trainer:
         accumulate = self.config.training.accumulate
         batches = self._batches(self.state.step_in_epoch * accumulate)
         while self.state.step_in_epoch < self.steps_per_epoch:
+            self.profiler.begin_step()
             result = self.step(islice(batches, accumulate), self.steps_done)
+            self.note(METRICS)
             self.progress.tally.add(result.loss, result.logits, result.labels)
             self.unread.append((self.steps_done, result.rows, result.loss))
             self.state.step_in_epoch += 1
             self.journal.advance()
 
+            self.note(COMMUNICATION, self.steps_done)
             stop = self.stop.agreed()
             ends = self.state.step_in_epoch == self.steps_per_epoch
             reports = ends or self.steps_done % self.config.training.log_every == 0
@@ -200,6 +220,7 @@ class Trainer:
         batches = iter(self.parts.train_loader)
         self.progress.restart_clock(self.steps_done)
         while True:
+            self.note(DATA)
             with self.progress.clock.waiting():
                 batch = next(batches)
             yield batch
@@ -207,13 +228,16 @@ class Trainer:
     def _report(self, result: StepResult) -> None:
         """Record the steps since the last report; here the loop waits for the device."""
         self._check_losses()
+        measured = self.progress.read(self.steps_done)
+        norm = float(result.gradient_norm)
+        self.note(REPORTING)
         self.journal.record(
             "train",
             step=self.steps_done,
             epoch=self.state.epoch + 1,
-            **self.progress.read(self.steps_done),
+            **measured,
             lr=self.schedule(self.steps_done - 1),
-            gradient_norm=float(result.gradient_norm),
+            gradient_norm=norm,
         )
 
     def _check_losses(self) -> None:
@@ -281,6 +305,7 @@ class Trainer:
 
     def _save(self, best: bool = False) -> None:
         """Have a checkpoint of this moment written; all processes must call this."""
+        self.note(SAVING)
         self._check_losses()
         unread = self.processes.gather(self.progress.tally.unread())
         if self.processes.is_main:
@@ -300,31 +325,13 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _record_start(self) -> None:
-        config, parts = self.config, self.parts
         self.journal.record(
             "start",
             step=self.steps_done,
             epoch=self.state.epoch + 1,
-            epochs=config.training.epochs,
-            steps_per_epoch=self.steps_per_epoch,
-            global_batch=parts.pace.global_batch,
-            batch_size=config.data.batch_size,
-            accumulate=config.training.accumulate,
-            model=config.model.name,
-            parameters=sum(p.numel() for p in parts.model.parameters()),
-            optimizer=config.optimizer.name,
-            optimizer_backend=parts.optimizer.backend,
-            lr=peak_rate(config.optimizer, parts.pace.global_batch),
-            base_batch=config.optimizer.base_batch,
-            multipliers=config.optimizer.multipliers,
-            precision=parts.precision.name,
-            device=device_name(self.processes.device),
-            world_size=self.processes.world_size,
-            seed=config.seed,
             output=str(self.folder.root),
             resumed_from=str(self.start.path) if self.start.path else None,
-            pretrained=parts.pretrained,
-            versions=versions(),
+            **describe(self.config, self.parts, self.processes),
         )
 
     def _record_end(self, result: TrainingResult) -> None:

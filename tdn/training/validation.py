@@ -15,6 +15,7 @@ from tdn.training.interruption import StopRequest
 from tdn.training.metrics import Summary, Tally
 from tdn.training.precise_bn import estimate_statistics
 from tdn.training.reporting.console import shows_bar
+from tdn.training.whereabouts import COMMUNICATION, VALIDATING
 
 
 def validate(
@@ -35,14 +36,18 @@ def validate(
     model, device = parts.validated, processes.device
     if config.training.precise_bn and not processes.any(stop.asked):
         _estimate_statistics(config, parts, processes, epoch)
+    note = processes.whereabouts.note
+    note(COMMUNICATION)
     processes.take_buffers_from_main(model)
     tally = Tally(device)
     bar = "validating" if shows_bar(config, processes.is_main) else None
     for batch, logits in predict(model, parts.validation_loader, parts.precision, device, bar):
         labels = batch.labels.to(device, non_blocking=True)
         tally.add(F.cross_entropy(logits, labels), logits, labels)
+        note(VALIDATING)
         if stop.asked:
             break
+    note(COMMUNICATION)
     if processes.any(stop.asked):
         return None
     return tally.read(processes)

@@ -118,6 +118,8 @@ def test_a_stopped_run_has_its_own_status_and_goes_on(folder, tmp_path, monkeypa
         (["--training.resume", "/nowhere.pt"], "training.resume"),
         (["--optimizer.backend", "apex"], "optimizer.backend"),
         (["--output", "/dev/null/run"], "output"),
+        (["--profile", "3..2"], "--profile"),
+        (["--profile", "2..99"], "--profile"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_trained(folder, tmp_path, capsys, words, names):

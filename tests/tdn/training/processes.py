@@ -42,7 +42,7 @@ def keep(folder: Path, name: str, value: object) -> None:
 
 
 def run_and_evaluate(folder: Path) -> None:
-    """Half the batch on each of two processes; an odd number of validation videos."""
+    """Half the batch on each of two processes; an odd number of validation videos, a profile."""
     config = synthetic.tiny_config(
         str(folder / "run"),
         model__name="tiny",
@@ -50,7 +50,7 @@ def run_and_evaluate(folder: Path) -> None:
         data__batch_size=4,
         data__validation_list="31",
     )
-    result = train(config)
+    result = train(config, profile="2..3")
     keep(folder, "result", [result.completed, result.step, result.top1, result.best_top1])
     keep(folder, "served", LOADERS[0].served)
     config.output = str(folder / "scores")

@@ -175,6 +175,12 @@ def test_validation_uses_the_main_process_s_running_statistics(two, run, key):
     assert validations[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
+def test_every_process_has_a_profile_of_its_own(two):
+    folder = two / "run_and_evaluate" / "run" / "profile"
+    traces = {f"steps-2-3-process-{rank}.{kind}" for rank in (0, 1) for kind in ("json.gz", "txt")}
+    assert {path.name for path in folder.iterdir()} == traces
+
+
 def test_a_signal_to_one_process_stops_both_after_the_same_step(two):
     stopped = read(two / "stop_and_resume", "stopped")
     assert stopped[0] == stopped[1]

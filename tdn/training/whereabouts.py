@@ -1,0 +1,75 @@
+"""Where a process stands: which step, and what it is doing there.
+
+The main thread notes each phase as it begins. The watchdog reads the last note; profilers show
+every phase as a range: Nsight Systems by NVTX, torch's profiler while it records
+(``tdn.training.profiling``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+STARTING = "starting"
+DATA = "waiting for data"
+FORWARD = "forward"
+LOSS = "loss"
+BACKWARD = "backward and averaging gradients"
+UPDATE = "updating weights"
+METRICS = "metrics"
+COMMUNICATION = "waiting for the other processes or the device"
+REPORTING = "reporting"
+SAVING = "saving"
+VALIDATING = "validating"
+PROFILING = "writing a profile"
+
+TOGETHER = (BACKWARD, COMMUNICATION)
+"""Phases in which a process may wait for others."""
+
+Follower = Callable[[str], object]
+"""Told the name of every phase that begins; by that, the one before has ended."""
+
+
+class Moment(NamedTuple):
+    """What a process was doing, and since when."""
+
+    step: int
+    """Finished steps of the run."""
+    phase: str
+    since: float
+    """``time.monotonic()``."""
+
+
+class Whereabouts:
+    """Kept by the process's main thread, read by its watchdog. Noting costs next to nothing.
+
+    Args:
+        followers: Who is told of each phase.
+    """
+
+    def __init__(self, *followers: Follower) -> None:
+        self.followers = list(followers)
+        self.now = Moment(0, STARTING, time.monotonic())
+
+    def note(self, phase: str, step: int | None = None) -> None:
+        """A phase begins; with it, possibly, another step."""
+        self.now = Moment(self.now.step if step is None else step, phase, time.monotonic())
+        for tell in self.followers:
+            tell(phase)
+
+
+class NvtxRanges:
+    """Follows the phases with NVTX ranges, for Nsight Systems; without it they cost nothing."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def __call__(self, phase: str) -> None:
+        """End the last range and begin the phase's."""
+        if self._open:
+            torch.cuda.nvtx.range_pop()
+        torch.cuda.nvtx.range_push(phase)
+        self._open = True
