@@ -26,6 +26,7 @@ from tdn.errors import UserError
 COMMANDS = (
     "train",
     "evaluate",
+    "ensemble",
     "predict",
     "summary",
     "prepare",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tdn.errors import UserError
 from tdn.files import write_atomically
 from tdn.training.metrics import label_ranks
 
@@ -66,15 +67,37 @@ class Scores:
             np.concatenate([part.logits for part in parts])[order],
         )
 
-    def accuracy(self) -> dict[str, float]:
-        """top1 and top5 in percent, by the mean over views of softmax.
+    @classmethod
+    def load(cls, path: Path) -> Scores:
+        """Read what ``save`` wrote.
 
-        With fewer than six classes top5 is 100.
+        Raises:
+            UserError: The file is missing or holds something else.
         """
-        # In double precision: small probabilities must not all become zero, which ties them.
-        probabilities = torch.from_numpy(self.logits).double().softmax(-1).mean(1)
-        ranks = label_ranks(probabilities, torch.from_numpy(self.labels))
-        return {f"top{k}": 100 * (ranks < k).double().mean().item() for k in (1, 5)}
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give the scores.npz of an evaluation")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = [np.asarray(archive[name]) for name in ("indices", "labels", "scores")]
+        except Exception:  # whatever the readers of two formats make of foreign bytes
+            arrays = []
+        if not arrays or not _are_scores(*arrays):
+            raise UserError(f"{path}: holds no scores; give the scores.npz of an evaluation")
+        indices, labels, logits = arrays
+        return cls(indices.astype(np.int64), labels.astype(np.int64), logits.astype(np.float32))
+
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """(N, classes): the mean over views of softmax.
+
+        In double precision: small probabilities must not all become zero, which ties them.
+        """
+        softmax = torch.from_numpy(self.logits).double().softmax(-1)
+        probabilities: npt.NDArray[np.float64] = softmax.mean(1).numpy()
+        return probabilities
+
+    def accuracy(self) -> dict[str, float]:
+        """top1 and top5 in percent, by the mean over views of softmax."""
+        return accuracy(self.probabilities(), self.labels)
 
     def save(self, path: Path) -> None:
         """Write indices, labels and scores as a NumPy archive."""
@@ -84,6 +107,31 @@ class Scores:
                 file, indices=self.indices, labels=self.labels, scores=self.logits
             ),
         )
+
+
+def accuracy(values: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> dict[str, float]:
+    """top1 and top5 in percent; with fewer than six classes top5 is 100.
+
+    Args:
+        values: (N, classes), the higher the likelier.
+        labels: (N,).
+    """
+    ranks = label_ranks(torch.from_numpy(values), torch.from_numpy(labels))
+    return {f"top{k}": 100 * (ranks < k).double().mean().item() for k in (1, 5)}
+
+
+def _are_scores(
+    indices: npt.NDArray[Any], labels: npt.NDArray[Any], logits: npt.NDArray[Any]
+) -> bool:
+    """Whether arrays of a foreign file can be scores."""
+    kinds = (indices.dtype.kind, labels.dtype.kind, logits.dtype.kind)
+    if kinds != ("i", "i", "f") or logits.ndim != 3 or 0 in logits.shape:
+        return False
+    count, _, classes = logits.shape
+    if indices.shape != (count,) or labels.shape != (count,):
+        return False
+    rising = bool((np.diff(indices) > 0).all()) and indices[0] >= 0
+    return rising and bool(((labels >= 0) & (labels < classes)).all())
 
 
 def save_metrics(path: Path, metrics: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from tdn.config import Config, EvaluationConfig
 from tdn.config_loading import load_config
-from tdn.training.build import create_network
+from tdn.trained import create_network
 from tdn.training.schedules import peak_rate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -103,6 +103,7 @@ def test_what_a_recipe_leaves_out_is_published_too(name):
     assert (data.color_ops, data.erasing, config.training.accumulate) == (0, 0, 1)
     training = config.training
     assert (training.mixup, training.cutmix, training.label_smoothing) == (0, 0, 0)
+    assert (training.ema, training.sync_bn, training.precise_bn) == (0, False, 0)
     assert (config.model.width, config.model.temporal) == (64, Config().model.temporal)
 
 

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tdn.errors import UserError
 from tdn.evaluation.scores import Scores, save_metrics
 
 
@@ -66,6 +67,66 @@ def test_files(tmp_path):
         assert archive["scores"].dtype == np.float32
     save_metrics(tmp_path / "metrics.json", {"top1": 50.0})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"top1": 50.0}
+
+
+@given(all_scores())
+def test_saved_scores_are_loaded_again(tmp_path_factory, scores):
+    path = tmp_path_factory.mktemp("scores") / "scores.npz"
+    scores.save(path)
+    loaded = Scores.load(path)
+    for name in ("indices", "labels", "logits"):
+        saved, found = getattr(scores, name), getattr(loaded, name)
+        assert found.dtype == saved.dtype
+        np.testing.assert_array_equal(found, saved)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_a_damaged_file_is_refused_or_holds_scores(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("scores") / "scores.npz"
+    Scores(np.arange(2), np.array([0, 2]), np.ones((2, 1, 3), np.float32)).save(path)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    piece = data.draw(st.binary(max_size=20))
+    content[place : place + data.draw(st.integers(0, 20))] = piece
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) * 2))])
+    try:
+        loaded = Scores.load(path)
+    except UserError as error:
+        message = str(error)
+    else:
+        message = ""
+        assert loaded.logits.shape == (2, 1, 3)
+    assert message == "" or (str(path) in message and message.count("\n") == 0)
+
+
+GOOD = {"indices": [0, 1], "labels": [2, 0], "scores": [[[1.0, 2, 3]], [[1, 2, 3]]]}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"indices": [1, 0]},
+        {"indices": [0, 0]},
+        {"indices": [-1, 0]},
+        {"indices": [0, 1, 2]},
+        {"indices": [0.0, 1]},
+        {"labels": [0, 3]},
+        {"labels": [-1, 0]},
+        {"labels": ["a", "b"]},
+        {"scores": [[1.0, 2, 3], [1, 2, 3]]},
+        {"scores": np.zeros((2, 0, 3))},
+        {"scores": np.array([[[object()]]] * 2)},
+        {"scores": None},
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, odd):
+    path = tmp_path / "scores.npz"
+    np.savez(path, **GOOD)
+    assert Scores.load(path).labels.tolist() == [2, 0]
+    np.savez(path, **{key: value for key, value in (GOOD | odd).items() if value is not None})
+    with pytest.raises(UserError, match="holds no scores"):
+        Scores.load(path)
 
 
 @given(all_scores(), st.randoms(use_true_random=False), st.integers(0, 3))
