@@ -16,7 +16,7 @@ from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
 from tdn.prediction.predictor import Predictor
 from tdn.trained import create_network
-from tests.tdn.prediction.conftest import NAMES
+from tests.tdn.trained_networks import NAMES
 from tests.videos import write_list
 
 

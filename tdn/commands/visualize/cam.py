@@ -1,0 +1,95 @@
+"""Draw where a network finds a class: Grad-CAM by segment, with and without temporal modules.
+
+The rows of the picture are the centre frames of the segments, where the network finds the class,
+where the same network does without its temporal modules (or the one that --baseline names, trained
+without them, as in the paper's figure), and how strongly S-TDM and L-TDM respond. --video writes
+all frames of the segments in slow motion, these maps side by side.
+
+  tdn visualize cam video.mp4 --checkpoint runs/mine/checkpoints/best.pt
+  tdn visualize cam video.mp4 --checkpoint runs/demo/tdn/checkpoints/best.pt \\
+      --baseline runs/demo/tsn/checkpoints/best.pt --output cam.png --video cam.mp4
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tdn.commands.configuration import read_config
+from tdn.errors import UserError
+
+HELP = "draw where a network finds a class in a video"
+CONFIGURED = "optional"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("video", metavar="VIDEO", help="video, or folder of frames")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="FILE", help="of this program, or a published one"
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        help="checkpoint of a network without temporal modules to compare with (the same weights "
+        "without these modules)",
+    )
+    parser.add_argument(
+        "--label", metavar="CLASS", help="class to look for, by name or number (the predicted one)"
+    )
+    parser.add_argument(
+        "--layer",
+        choices=("stage1", "stage2", "stage3", "stage4"),
+        default="stage4",
+        help="features to look into: earlier ones are finer and know less (stage4)",
+    )
+    parser.add_argument(
+        "--output", default="cam.png", metavar="FILE", help="PNG to write (cam.png)"
+    )
+    parser.add_argument("--video", dest="movie", metavar="FILE", help="also write this .mp4")
+    parser.add_argument(
+        "--classes", default="", metavar="FILE", help="class names by label, a line each"
+    )
+    parser.add_argument(
+        "--side", type=int, default=160, metavar="N", help="longest side of a drawn frame, pixels"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute: auto takes a GPU if there is one (auto)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw, and print what was written."""
+    output = Path(arguments.output)
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output: '{output}' does not fit; give a file name that ends in .png")
+    movie = Path(arguments.movie) if arguments.movie else None
+    if movie is not None and movie.suffix.lower() != ".mp4":
+        raise UserError(f"--video: '{movie}' does not fit; give a file name that ends in .mp4")
+    if arguments.side < 16:
+        raise UserError(f"--side: {arguments.side} does not fit; give a whole number from 16")
+    config = read_config(arguments) if arguments.config else None
+    from tdn.visualization.cam_sheet import cam_sheet, save_cam_video
+    from tdn.visualization.drawing import save_png
+    from tdn.visualization.explanation import explain
+
+    found = explain(
+        arguments.video,
+        arguments.checkpoint,
+        config,
+        baseline=arguments.baseline,
+        label=arguments.label,
+        layer=arguments.layer,
+        classes=arguments.classes,
+        device=arguments.device,
+    )
+    rows = (*found.maps, *found.responses)
+    save_png(cam_sheet(found.frames, found.seconds, rows, arguments.side), output)
+    print(output)
+    if movie is not None:
+        save_cam_video(found.frames, found.seconds, found.maps, movie)
+        print(movie)
+    return 0
