@@ -178,9 +178,10 @@ class Loader:
         share, lost = self.planner.data.max_bad_share, len(self.lost)
         usable = len(self.planner.rows)
         here = self._lost_in[view.place.epoch] = self._lost_in.get(view.place.epoch, 0) + 1
-        # In an epoch a process sees its part of the videos. Of a few that are lost, chance may have
-        # given it more than its part.
-        too_many_here = here >= _MANY and here * self.planner.world_size > share * usable
+        # A process tests its part of the videos. Of a few that are lost, chance may have given it
+        # more than its part. In training the processes tell each other.
+        estimate = 0 if self.planner.train or here < _MANY else here * self.planner.world_size
+        too_many_here = estimate > share * usable
         if lost > share * usable or lost == usable or too_many_here:
             raise UserError(
                 f"{lost} of {usable} videos cannot be decoded, the last one {view.clip.name}: "

@@ -187,6 +187,14 @@ class TrainingConfig:
     epochs; 0 for these alone."""
     save_every_steps: int = 0
     """Steps between checkpoints, besides these; 0 for none."""
+    stop_timeout: float = 120.0
+    """Seconds after a signal in which the run has to save and end, before it ends without; keep it
+    below the patience of what sends the signal (torchrun --shutdown-timeout)."""
+    stall_timeout: float = 600.0
+    """Seconds without progress after which every process says where it stands, on the console and
+    in stall.txt; 0 never looks."""
+    stall_exit: bool = False
+    """End a run that stalls, with exit status 69, for torchrun to restart it; else it waits on."""
     keep: int = 2
     """Checkpoints to keep, last.pt among them, besides best.pt."""
     ema: float = 0.0

@@ -7,11 +7,11 @@ Tensors on a GPU travel by NCCL, everything on the CPU by gloo.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -21,12 +21,10 @@ from torch import Tensor, nn
 from tdn.config import TrainingConfig
 from tdn.devices import resolve_device
 from tdn.errors import UserError
+from tdn.training.board import Board
+from tdn.training.leaving import USER_ERROR, KnownError, KnownExit, leave
+from tdn.training.meeting import meet
 from tdn.training.whereabouts import NvtxRanges, Whereabouts
-
-EXPECTED = (UserError, SystemExit)
-"""Exceptions that find the processes in order: between two steps, no communication missed."""
-
-_groups = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,8 @@ class Processes:
     world_size: int
     device: torch.device
     """Where this process computes."""
+    board: Board = field(default_factory=lambda: Board(None))
+    """Where they read what cannot wait for the next step."""
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
     """Where this process stands."""
 
@@ -92,7 +92,7 @@ class Processes:
 
     def failure(self, message: str) -> BaseException:
         """The exception for an error that every process knows of: one of them tells the user."""
-        return UserError(message) if self.is_main else SystemExit(2)
+        return KnownError(message) if self.is_main else KnownExit(USER_ERROR)
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
@@ -131,24 +131,32 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
     if "RANK" not in os.environ:
         yield Processes(rank=0, world_size=1, device=device, whereabouts=whereabouts)
         return
-    rank, world_size = _join("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    rank, world_size, board = _join(backend, training.stall_timeout)
     try:
-        yield Processes(rank, world_size, device, whereabouts)
-    except EXPECTED:
+        yield Processes(rank, world_size, device, board, whereabouts)
+    except (KnownError, KnownExit):
         dist.destroy_process_group()
         raise
-    # After any other exception the others may wait in a collective, and leaving would wait too.
+    except BaseException as error:
+        # The others may wait in a collective, and to destroy the group would wait too.
+        departure = leave(error, rank, board)
+        if departure is error:
+            raise
+        raise departure from None
     dist.destroy_process_group()
 
 
-def _join(backend: str) -> tuple[int, int]:
-    """Form a group with the others; gives rank and number of processes."""
+def _join(backend: str, stall_timeout: float) -> tuple[int, int, Board]:
+    """Form a group with the others; gives rank, number of processes, and their board."""
     store, rank, world_size = next(dist.rendezvous("env://"))
-    # A name of its own for each group of this program: in a second one, as when an evaluation
-    # follows a training, processes would else find the addresses of the first, and hang.
-    store = dist.PrefixStore(f"tdn/{next(_groups)}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
-    return rank, world_size
+    store = meet(store, rank, world_size)
+    # The watchdog is to be the first that loses patience: it says where everyone stands.
+    patience = timedelta(seconds=max(1800, 2 * stall_timeout)) if stall_timeout else None
+    dist.init_process_group(
+        backend, store=store, rank=rank, world_size=world_size, timeout=patience
+    )
+    return rank, world_size, Board(store)
 
 
 def device_name(device: torch.device) -> str:

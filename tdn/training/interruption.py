@@ -2,38 +2,53 @@
 
 Schedulers warn before they take a machine away (SIGTERM from Kubernetes and torchrun, SIGUSR2 as
 the Slurm script asks for; not SIGUSR1, which NCCL catches), and people press Ctrl-C. The run then
-writes a checkpoint and ends; a second Ctrl-C ends it at once.
+writes a checkpoint, leaves a marker and ends with status 75. A second Ctrl-C ends it at once, and
+so does another signal some seconds after the first, or a time limit.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-import torch.distributed as dist
-
-from tdn.training.distributed import EXPECTED, Processes
+from tdn.training.distributed import Processes
+from tdn.training.run_folder import RunFolder
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
+STOPPED = os.EX_TEMPFAIL
+"""Exit status of a run that was asked to stop: the same command goes on with it."""
+
+REPEATED = 5.0
+"""Seconds after which a further signal is another one: Slurm and torchrun both pass one on, so that
+a process may get it twice."""
+
 
 class StopRequest:
-    """A request to stop, agreed on by all processes. A context: signals are caught inside."""
+    """A request to stop. A context: signals are caught inside.
 
-    def __init__(self, processes: Processes) -> None:
-        self._processes = processes
-        self._asked = False
-        self._pending: tuple[torch.Tensor, dist.Work] | None = None
+    Args:
+        time_limit: Seconds from the request to the end of patience, ``training.stop_timeout``.
+    """
+
+    def __init__(self, time_limit: float) -> None:
+        self._time_limit = time_limit
+        self._asked_at: float | None = None
+        self._repeated = False
+        self._deferred = False
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # only there Python allows it
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:  # as in a script's background
-                    self._former[number] = signal.signal(number, self._ask)
+                    self._former[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(
@@ -44,32 +59,48 @@ class StopRequest:
     ) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
-        if self._pending is not None and (error is None or isinstance(error, EXPECTED)):
-            self._pending[1].wait()  # leaving with a question in the air would hang
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - Python's shape
-        self._asked = True
-        if signal.SIGINT in self._former:
-            signal.signal(signal.SIGINT, self._former[signal.SIGINT])
 
     @property
     def asked(self) -> bool:
         """Whether this process was asked to stop; the others may not know yet."""
-        return self._asked
+        return self._asked_at is not None
 
-    def agreed(self) -> bool:
-        """Whether to stop now. All processes call this after each step and get the same answer.
+    @property
+    def impatience(self) -> str | None:
+        """Why the process must end now, if it must."""
+        if self._repeated:
+            return "asked to stop twice"
+        if self._asked_at is not None and time.monotonic() - self._asked_at > self._time_limit:
+            return f"asked to stop {self._time_limit:g} s ago"
+        return None
 
-        The question goes round while the next step runs and its answer is read one step later, so
-        that nobody waits for it.
-        """
-        if self._processes.alone:
-            return self._asked
-        answer = False
-        if self._pending is not None:
-            flag, work = self._pending
-            work.wait()
-            answer = bool(flag.item())
-        flag = torch.tensor(int(self._asked))
-        self._pending = flag, dist.all_reduce(flag, dist.ReduceOp.MAX, async_op=True)
-        return answer
+    def defer(self) -> None:
+        """From here on a request waits for somebody to look; before, it ends the process."""
+        self._deferred = True
+
+    def ask(self) -> None:
+        """Ask this process to stop."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - Python's shape
+        if self._asked_at is not None:
+            self._repeated = time.monotonic() - self._asked_at > REPEATED
+            return
+        self.ask()
+        if signal.SIGINT in self._former:
+            signal.signal(signal.SIGINT, self._former[signal.SIGINT])
+        if not self._deferred:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(STOPPED)
+
+
+@contextmanager
+def marking_early_stop(folder: RunFolder, processes: Processes) -> Iterator[None]:
+    """Leave the marker where a signal ends the block, before there is anything to save."""
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == STOPPED and processes.is_main:
+            folder.mark_interrupted()
+            print("stopped on request before the first step", flush=True)
+        raise

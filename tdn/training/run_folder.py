@@ -50,10 +50,7 @@ class RunFolder:
     """The files of one run.
 
     Args:
-        root: The folder; it is made if it is not there.
-
-    Raises:
-        UserError: It cannot be made or written.
+        root: The folder; it is made with the first file.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -67,7 +64,6 @@ class RunFolder:
         self.best = self.checkpoints / "best.pt"
         self.damaged = self.checkpoints / "damaged.pt"
         self.interrupted = self.root / "interrupted.json"
-        make_folder(self.checkpoints)
 
     def find_checkpoint(self, resume: str) -> Found | None:
         """The checkpoint that ``training.resume`` means, if any, verified.
@@ -115,11 +111,14 @@ class RunFolder:
         """Where the checkpoint after a step is kept when it is no longer the last one."""
         return self.checkpoints / f"step-{step}.pt"
 
-    def mark_interrupted(self, step: int) -> None:
+    def mark_interrupted(self, step: int | None = None) -> None:
         """Leave a note that the run stopped on request and can be resumed.
 
         ``torchrun`` exits with 1 for many reasons; a script that decides whether to queue the job
         again looks for this file.
+
+        Args:
+            step: After which step; None if it did not come to one, or could not save it.
         """
         note = json.dumps({"step": step, "checkpoint": str(self.last)}) + "\n"
         write_atomically(self.interrupted, lambda file: file.write(note.encode()), REMEDY)

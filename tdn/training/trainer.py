@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,46 +20,29 @@ from torch import Tensor
 
 from tdn.config import Config
 from tdn.config_loading import absolute_paths, dump_config, resolve_config
+from tdn.training.agreement import Agreement
 from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.description import describe
 from tdn.training.distributed import Processes, open_processes
-from tdn.training.interruption import StopRequest
+from tdn.training.interruption import StopRequest, marking_early_stop
+from tdn.training.lost_videos import LostVideos
 from tdn.training.metrics import Summary
 from tdn.training.profiling import StepProfiler, parse_steps
 from tdn.training.progress import Progress
 from tdn.training.reporting.journal import Journal
+from tdn.training.result import TrainingResult
 from tdn.training.run_folder import RunFolder
+from tdn.training.run_lock import run_lock
 from tdn.training.saving import Saver
 from tdn.training.schedules import check_schedule, create_schedule
-from tdn.training.state import RunState, global_batch, make_checkpoint, restore
+from tdn.training.state import global_batch, make_checkpoint, restore
 from tdn.training.step import StepResult, TrainingStep
 from tdn.training.validation import validate
+from tdn.training.watchdog import Watchdog
 from tdn.training.whereabouts import COMMUNICATION, DATA, METRICS, REPORTING, SAVING
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Batch
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a run ended."""
-
-    completed: bool
-    """Whether all epochs are done; if not, it was asked to stop and can be resumed."""
-    step: int
-    """Finished steps."""
-    top1: float | None
-    """Last validation, percent."""
-    top5: float | None
-    best_top1: float | None
-    seconds: float
-    """Duration of this session."""
-    output: Path
-    """The run folder."""
-    last: Path
-    """The checkpoint to resume from."""
-    best: Path
-    """The checkpoint with the highest validation top-1."""
 
 
 def train(config: Config | str | Path, profile: str | None = None) -> TrainingResult:
@@ -74,7 +56,8 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
         How the run ended, the same on all processes.
 
     Raises:
-        UserError: Something the run needs is missing or wrong, or the loss is no longer a number.
+        UserError: Something the run needs is missing or wrong, another run has the folder, or the
+            loss is no longer a number.
     """
     config = resolve_config(config)
     with ExitStack() as stack:
@@ -83,6 +66,11 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
             check_schedule(config, global_batch(config, processes.world_size))
             steps = parse_steps(profile) if profile is not None else None
             folder = RunFolder(config.output)
+            if processes.is_main:
+                stack.enter_context(run_lock(folder.root))
+        stop = stack.enter_context(StopRequest(config.training.stop_timeout))
+        stack.enter_context(marking_early_stop(folder, processes))
+        stack.enter_context(Watchdog(config.training, processes, stop, folder))
         start = find_start(config, folder, processes)
         if start.state.epoch >= config.training.epochs:
             return _already_complete(start, folder, processes)
@@ -96,7 +84,7 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
             train_list=parts.train_loader,
             validation_list=parts.validation_loader,
         )
-        return Trainer(config, processes, folder, parts, start, profiler).run()
+        return Trainer(config, processes, folder, parts, start, stop, profiler).run()
 
 
 class Trainer:
@@ -108,6 +96,7 @@ class Trainer:
         folder: Where the run is kept.
         parts: Network, optimizer and loaders.
         start: Where to begin.
+        stop: What asks this process to stop.
         profiler: Records some of the steps.
     """
 
@@ -118,6 +107,7 @@ class Trainer:
         folder: RunFolder,
         parts: Parts,
         start: Start,
+        stop: StopRequest,
         profiler: StepProfiler,
     ) -> None:
         self.given = config
@@ -143,7 +133,9 @@ class Trainer:
         self.journal = Journal(
             folder, config, self.steps_per_epoch, self.steps_done, processes.is_main
         )
-        self.stop = StopRequest(processes)
+        self.stop = stop
+        self.agreement = Agreement(processes)
+        self.lost = LostVideos(parts.train_loader, config.data.max_bad_share, processes)
         self.progress = Progress(
             processes, parts.pace.global_batch, config.training.epochs * self.steps_per_epoch
         )
@@ -163,7 +155,8 @@ class Trainer:
         """Train to the last epoch, or until asked to stop."""
         began = time.monotonic()
         self._prepare()
-        with self.journal, self.stop, closing(self.step), self.saver, self.profiler:
+        self.stop.defer()
+        with self.journal, self.agreement, closing(self.step), self.saver, self.profiler:
             self._record_start()
             going = True
             while going and self.state.epoch < self.config.training.epochs:
@@ -171,7 +164,7 @@ class Trainer:
             if not going:
                 self._save()
             self.saver.wait()
-            result = _result(
+            result = TrainingResult.of(
                 self.state, self.steps_done, going, time.monotonic() - began, self.folder
             )
             self._record_end(result)
@@ -203,11 +196,13 @@ class Trainer:
             self.journal.advance()
 
             self.note(COMMUNICATION, self.steps_done)
-            stop = self.stop.agreed()
+            stop, lost = self.agreement.ask(self.stop.asked, self.lost.news)
             ends = self.state.step_in_epoch == self.steps_per_epoch
             reports = ends or self.steps_done % self.config.training.log_every == 0
             if reports:
                 self._report(result)
+            if lost:
+                self._judge_lost_videos()
             if stop:
                 return False
             if not ends and self._save_is_due(reports):
@@ -239,6 +234,14 @@ class Trainer:
             lr=self.schedule(self.steps_done - 1),
             gradient_norm=norm,
         )
+
+    def _judge_lost_videos(self) -> None:
+        """End the run, with a checkpoint, if too many videos cannot be decoded."""
+        error = self.lost.exchange()
+        if error is not None:
+            self._save()
+            self.saver.wait()
+            raise self.processes.failure(error)
 
     def _check_losses(self) -> None:
         """Look at the losses since the last look; all processes must call this.
@@ -305,9 +308,10 @@ class Trainer:
 
     def _save(self, best: bool = False) -> None:
         """Have a checkpoint of this moment written; all processes must call this."""
-        self.note(SAVING)
+        self.note(COMMUNICATION)
         self._check_losses()
         unread = self.processes.gather(self.progress.tally.unread())
+        self.note(SAVING)
         if self.processes.is_main:
             self.saver.save(
                 make_checkpoint(
@@ -349,25 +353,9 @@ class Trainer:
         )
 
 
-def _result(
-    state: RunState, step: int, completed: bool, seconds: float, folder: RunFolder
-) -> TrainingResult:
-    return TrainingResult(
-        completed=completed,
-        step=step,
-        top1=state.top1,
-        top5=state.top5,
-        best_top1=state.best_top1,
-        seconds=seconds,
-        output=folder.root,
-        last=folder.last,
-        best=folder.best,
-    )
-
-
 def _already_complete(start: Start, folder: RunFolder, processes: Processes) -> TrainingResult:
     """Nothing is left to train."""
     if processes.is_main:
         print(f"{start.path}: complete, all {start.state.epoch} epochs are done", flush=True)
     step = start.checkpoint["step"] if start.checkpoint else 0
-    return _result(start.state, step, completed=True, seconds=0.0, folder=folder)
+    return TrainingResult.of(start.state, step, completed=True, seconds=0.0, folder=folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from torch.nn import functional as F
 
@@ -16,6 +18,9 @@ from tdn.training.metrics import Summary, Tally
 from tdn.training.precise_bn import estimate_statistics
 from tdn.training.reporting.console import shows_bar
 from tdn.training.whereabouts import COMMUNICATION, VALIDATING
+
+if TYPE_CHECKING:
+    from tdn.pipelines.loader import Batch
 
 
 def validate(
@@ -61,6 +66,11 @@ def _estimate_statistics(config: Config, parts: Parts, processes: Processes, epo
     together = config.data.batch_size * processes.world_size
     wanted = math.ceil(config.training.precise_bn / together)
     parts.train_loader.set_epoch(epoch + 1)
-    estimate_statistics(
-        parts.validated, islice(parts.train_loader, wanted), parts.precision, processes
-    )
+    batches = _noting(processes, islice(parts.train_loader, wanted))
+    estimate_statistics(parts.validated, batches, parts.precision, processes)
+
+
+def _noting(processes: Processes, batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        processes.whereabouts.note(VALIDATING)
+        yield batch

@@ -344,11 +344,15 @@ def test_one_process_of_many_stops_a_run_whose_files_are_gone(tmp_path, config):
     rows = [(f"{number}.webm", 0) for number in range(160)]
     listed = write_list(tmp_path / "list.txt", rows)
     manifest = index_list(listed, tmp_path / "list.arrow", progress=False).manifest
-    config.data.train_list = str(manifest.file)
-    loader = create_loader(config, "train", rank=1, world_size=4)
+    config.data.train_list = config.data.validation_list = str(manifest.file)
+    train_loader = create_loader(config, "train", rank=1, world_size=4)
+    loader = create_loader(config, "validation", rank=1, world_size=4)
     for number in range(160):
         if number % 2:
             (tmp_path / f"{number}.webm").unlink()
     with pytest.raises(UserError, match="max_bad_share"):
         list(loader)
     assert len(loader.lost) == 16
+    with pytest.raises(UserError, match="max_bad_share"):  # there the trainer asks all processes
+        list(train_loader)
+    assert len(train_loader.lost) == 17

@@ -40,6 +40,7 @@ class SyntheticLoader:
         self.epoch = self.start_step = 0
         self.before_batch: Callable[[int, int], object] = lambda *_: None
         self.served: list[tuple[int, int, list[int]]] = []
+        self.lost: set[int] = set()
         self.closed = False
 
     def __len__(self) -> int:

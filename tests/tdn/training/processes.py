@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +231,45 @@ def diverge_on_one(folder: Path) -> None:
 
     synthetic.make_batch = make_batch
     ends(folder, lambda: train(synthetic.tiny_config(str(folder / "run"), data__batch_size=4)))
+
+
+def stall(folder: Path) -> None:
+    """The second process waits for its data until the stall is told; then both go on."""
+    told = folder / "run" / "stall.txt"
+
+    def waiting_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+        loader = create_loader(*arguments, **settings)
+        if loader.train and RANK == 1:
+            loader.before_batch = lambda *at: at == (1, 2) and wait_for(told)
+        return loader
+
+    tdn.create_loader = waiting_loader
+    settings = {"data__batch_size": 4, "training__stall_timeout": 0.4}
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        result = train(synthetic.tiny_config(str(folder / "run"), **settings))
+    keep(folder, "stalled", [result.completed, said.getvalue()])
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.02)
+
+
+def lose_videos(folder: Path) -> None:
+    """Each process loses a few of the 44 videos, both together more than a tenth."""
+
+    def losing_loader(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+        loader = create_loader(*arguments, **settings)
+        rows = {(0, 2): ([1, 2], [2, 3]), (1, 1): ([4], []), (1, 3): ([], [5])}
+        if loader.train:
+            loader.before_batch = lambda *at: loader.lost.update(rows.get(at, ((), ()))[RANK])
+        return loader
+
+    tdn.create_loader = losing_loader
+    config = synthetic.tiny_config(str(folder / "run"), data__batch_size=4)
+    ends(folder, lambda: train(config))
+    keep(folder, "lost", [loader.served[-1][:2] for loader in LOADERS if loader.train])
 
 
 def ends(folder: Path, task: Callable[[], object]) -> None:

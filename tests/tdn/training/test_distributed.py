@@ -36,6 +36,8 @@ TASKS = (
     "stop_while_validating",
     "fail_on_one",
     "see_other_videos",
+    "stall",
+    "lose_videos",
     "diverge_on_one",
     "gather",
 )
@@ -243,6 +245,33 @@ def test_a_divergence_on_one_process_is_told_with_its_videos(two):
     assert kind == "told"
     assert f"step 3: the loss is not a finite number, on rows {str(sorted(rows))[1:-1]} " in message
     assert other == ["silent", 2]
+
+
+def test_a_stall_tells_where_every_process_stands_and_the_run_goes_on(two):
+    (completed, told), (other_completed, nothing) = read(two / "stall", "stalled")
+    assert completed
+    assert other_completed
+    assert "process" not in nothing
+    lines = told.splitlines()
+    assert len([line for line in lines if line.startswith("  process 0 (")]) == 1
+    assert any("after step 7, waiting for data" in line for line in lines if "process 1" in line)
+    assert any(line.startswith("process 1 waited for data") for line in lines)
+    stacks = (two / "stall" / "run" / "stall.txt").read_text()
+    assert stacks.count("wait_for") == 1  # on the second process
+    assert "backward" in stacks
+
+
+def test_videos_that_are_lost_are_counted_over_all_processes(two):
+    """Four of 44 are allowed, of which each process knows three; the fifth ends the run."""
+    (kind, message), silent = read(two / "lose_videos", "end")
+    assert kind == "told"
+    assert "5 of 44 videos" in message
+    assert silent == ["silent", 2]
+    (last,), (other,) = read(two / "lose_videos", "lost")
+    assert last == other
+    assert (1, 3) <= tuple(last) <= (2, 0)
+    last_checkpoint = two / "lose_videos" / "run" / "checkpoints" / "last.pt"
+    assert torch.load(last_checkpoint, weights_only=True)["step"] == 5 * last[0] + last[1] + 1
 
 
 @pytest.mark.parametrize("task", ["run_and_evaluate", "diverge_on_one"])

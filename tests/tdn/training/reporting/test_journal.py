@@ -24,5 +24,5 @@ def test_other_processes_write_nothing(tmp_path, capsys):
     with Journal(RunFolder(tmp_path), config, 5, 0, is_main=False) as journal:
         journal.record(**train_event(5))
         journal.advance()
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+    assert not list(tmp_path.iterdir())
     assert capsys.readouterr().out == ""

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from tdn.training import interruption
+from tdn.training.distributed import Processes
+from tdn.training.interruption import STOPPED, StopRequest, marking_early_stop
+from tdn.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(interruption, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_is_a_request_and_time_makes_it_an_order(clock, number):
+    with StopRequest(time_limit=30) as stop:
+        stop.defer()
+        assert not stop.asked
+        signal.raise_signal(number)
+        assert stop.asked
+        assert stop.impatience is None
+        clock.now += 30.5
+        assert "30 s" in stop.impatience
+
+
+def test_a_signal_that_came_twice_is_one_and_a_later_one_is_an_order(clock):
+    """torchrun and the scheduler both pass it on."""
+    with StopRequest(time_limit=30) as stop:
+        stop.defer()
+        signal.raise_signal(signal.SIGTERM)
+        clock.now += 1
+        signal.raise_signal(signal.SIGUSR2)
+        assert stop.impatience is None
+        clock.now += 10
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.impatience == "asked to stop twice"
+
+
+def test_before_there_is_anything_to_save_a_signal_ends_the_run_with_the_marker(
+    tmp_path, monkeypatch
+):
+    before = signal.getsignal(signal.SIGUSR2)
+    folder, alone = RunFolder(tmp_path / "run"), Processes(0, 1, device="cpu")
+    with pytest.raises(SystemExit) as end, StopRequest(30), marking_early_stop(folder, alone):
+        signal.raise_signal(signal.SIGUSR2)
+    assert end.value.code == STOPPED == os.EX_TEMPFAIL
+    assert '"step": null' in folder.interrupted.read_text()
+    assert signal.getsignal(signal.SIGUSR2) is before

@@ -1,0 +1,103 @@
+"""How processes leave a run that cannot go on."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from tdn.errors import UserError
+from tdn.training.board import Board
+from tdn.training.leaving import leave
+from tests.tdn.training.test_resuming import record
+from tests.tdn.training.test_trainer import events
+
+SCRIPT = Path(__file__).with_name("leaving_run.py")
+ROOT = Path(__file__).parents[3]
+LOST = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+
+
+@pytest.fixture
+def ends(monkeypatch) -> list[int]:
+    """The exit statuses that processes are made to end with."""
+    found: list[int] = []
+    monkeypatch.setattr(atexit, "register", lambda _, status: found.append(status))
+    return found
+
+
+@pytest.fixture
+def boards() -> tuple[Board, Board]:
+    store = dist.HashStore()
+    return Board(store), Board(store)
+
+
+def told(departure: BaseException) -> tuple[str, object]:
+    if isinstance(departure, SystemExit):
+        return "exit", departure.code
+    return type(departure).__name__, str(departure)
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+def test_a_mistake_that_one_process_meets_is_told_by_the_main_one(ends, boards, fails):
+    departures = {fails: leave(UserError("clip: gone"), fails, boards[0])}
+    departures[1 - fails] = leave(LOST, 1 - fails, boards[1])
+    assert told(departures[0]) == ("UserError", "clip: gone")
+    assert told(departures[1]) == ("exit", 2)
+    assert ends == [2, 2]
+
+
+def test_a_defect_shows_its_traceback_where_it_was_met_and_a_line_on_the_main_process(ends, boards):
+    error = ZeroDivisionError("by zero\nand more")
+    assert leave(error, 1, boards[0]) is error
+    message = leave(LOST, 0, boards[1]).code
+    assert message == "tdn: process 1 failed: ZeroDivisionError: by zero"
+    assert ends == [1, 1]
+
+
+def test_of_two_mistakes_the_first_is_told(ends, boards):
+    leave(UserError("first"), 1, boards[0])
+    assert told(leave(UserError("second"), 0, boards[1])) == ("UserError", "first")
+
+
+def test_a_process_that_is_gone_without_a_word_is_told_with_what_to_do(ends, boards, monkeypatch):
+    monkeypatch.setattr("tdn.training.leaving._PATIENCE", 0.2)
+    kind, message = told(leave(LOST, 0, boards[0]))
+    assert kind == "exit"
+    assert "Connection closed by peer" in message
+    assert "same command again" in message
+    assert "\n" not in message
+    assert told(leave(LOST, 1, boards[1])) == ("exit", 1)
+
+
+def test_a_request_to_stop_keeps_its_status(ends, boards):
+    assert told(leave(SystemExit(75), 1, boards[0])) == ("exit", 75)
+    assert told(leave(LOST, 0, boards[1])) == ("exit", 75)
+    assert told(leave(KeyboardInterrupt(), 1, Board(None))) == ("exit", 130)
+
+
+def test_a_mistake_in_the_middle_of_a_step_ends_all_with_one_line_and_torchrun_goes_on(
+    tmp_path,
+):
+    """The second process fails while the first one waits for it in a collective."""
+    found = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "--max-restarts", "1", str(SCRIPT), str(tmp_path / "run")],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    lines = [line for line in found.stderr.splitlines() if "torch/distributed" not in line]
+    assert lines.count("tdn: clip.webm: gone") == 1
+    assert "Traceback" not in found.stderr
+    assert [event["step"] for event in events(tmp_path / "run", "start")] == [0, 5]
+    assert [line["step"] for line in record(tmp_path / "run") if line["event"] == "train"] == [
+        2, 4, 5, 6, 8, 10, 12, 14, 15
+    ]  # fmt: skip
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.pt")["step"] == 15
+    assert not (tmp_path / "run" / ".lock").exists()
