@@ -203,6 +203,10 @@ class TrainingConfig:
     gradient_compression: Literal["none", "bf16"] = "none"
     """Several processes: bf16 sends gradients as such, half the bytes, for hosts whose network the
     steps wait for; none sends fp32."""
+    checkpoint_stages: list[int] = field(default_factory=list)
+    """Stages of the network, such as [1, 2], that keep only their input for the backward pass and
+    are then computed again: the same results in less memory, and up to a third more time. Stage 1,
+    with S-TDM's copy, keeps most."""
     sync_bn: bool = False
     """Several processes: batch norm takes its statistics from the clips of all; for few clips per
     GPU. L-TDMs then run in eager PyTorch, and all processes wait for each other at every batch

@@ -321,6 +321,11 @@ _RULES = (
     Rule("training.stall_timeout", lambda v: 0 <= v < math.inf, "seconds from 0 (0: off)"),
     Rule("training.keep", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.ema", lambda v: 0 <= v < 1, "a number from 0 (off) to below 1, such as 0.9999"),
+    Rule(
+        "training.checkpoint_stages",
+        lambda v: len(set(v)) == len(v) and set(v) <= {1, 2, 3, 4},
+        "stages from 1 to 4, such as [1, 2]",
+    ),
     Rule("training.precise_bn", lambda v: v >= 0, "a whole number of clips from 0 (0: off)"),
     Rule("training.label_smoothing", lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     Rule("training.mixup", lambda v: 0 <= v < math.inf, "a number from 0 (off), such as 0.8"),

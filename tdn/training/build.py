@@ -12,6 +12,7 @@ from torch import nn
 
 import tdn
 from tdn.config import Config
+from tdn.network import Network
 from tdn.trained import create_network
 from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
@@ -20,6 +21,7 @@ from tdn.training.elastic import keep_global_batch
 from tdn.training.ema import WeightAverage
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
+from tdn.training.recomputation import recompute_stages
 from tdn.training.run_folder import RunFolder
 from tdn.training.state import Pace, RunState, check_resumable, check_same_pace, global_batch
 from tdn.training.synced_norms import synchronise_norms
@@ -121,6 +123,7 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
         check_same_classes("data.train_list", train_loader.classes, str(start.path), former)
     model, pretrained = _initial_model(config, start.checkpoint)
     model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    recompute_stages(model, config.training.checkpoint_stages)
     if config.training.sync_bn and not processes.alone:
         synchronise_norms(model)
     optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
@@ -160,7 +163,7 @@ def check_same_data(processes: Processes, **loaders: Loader) -> None:
             )
 
 
-def _initial_model(config: Config, checkpoint: Checkpoint | None) -> tuple[nn.Module, str | None]:
+def _initial_model(config: Config, checkpoint: Checkpoint | None) -> tuple[Network, str | None]:
     """The network with its first weights: the checkpoint's, the pretrained ones, or random."""
     torch.manual_seed(config.seed)
     model = create_network(config.model)

@@ -59,8 +59,7 @@ class SyncedBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(x)
         count, mean, variance = _joined(x)
-        if self.track_running_stats:
-            self._move_on(mean, variance * (count / (count - 1)))
+        self._move_on(mean, variance * (count / (count - 1)))
         return cast(
             Tensor,
             _Normalisation.apply(x, self.weight, self.bias, mean, variance, self.eps, count),

@@ -126,6 +126,8 @@ def synchronise(folder: Path) -> None:
     )
     with open_processes(TrainingConfig(device="cpu")) as processes:
         torch.save(synchronised_step(processes), folder / f"step-{RANK}.pt")
+        recomputed = synchronised_step(processes, recomputed=(1, 2, 3, 4))
+        torch.save(recomputed, folder / f"recomputed-{RANK}.pt")
 
 
 def stop_and_resume(folder: Path) -> None:

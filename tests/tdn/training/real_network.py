@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from tdn.models import create_model
 from tdn.network import Network
 from tdn.training.distributed import Processes
+from tdn.training.recomputation import recompute_stages
 from tdn.training.replicas import replicated
 from tdn.training.synced_norms import synchronise_norms
 from tests.tdn import synthetic
@@ -33,9 +34,10 @@ def real_batch(rows: np.ndarray) -> synthetic.Batch:
     return batch
 
 
-def synchronised_step(processes: Processes) -> dict[str, Tensor]:
+def synchronised_step(processes: Processes, recomputed: tuple[int, ...] = ()) -> dict[str, Tensor]:
     """Logits, gradients and buffers after a pass of six clips, divided among the processes."""
     model = real_network()
+    recompute_stages(model, recomputed)
     if not processes.alone:
         synchronise_norms(model)
     batch = real_batch(np.split(np.arange(6), processes.world_size)[processes.rank])

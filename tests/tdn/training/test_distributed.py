@@ -157,6 +157,15 @@ def test_synchronised_the_network_computes_what_one_process_does_with_all_clips(
             torch.testing.assert_close(pair[0][name], value, rtol=1e-3, atol=1e-5 * float(largest))
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_recomputed_stages_have_the_same_bits(two, rank):
+    kept, recomputed = (
+        torch.load(two / "synchronise" / f"{name}-{rank}.pt") for name in ("step", "recomputed")
+    )
+    assert kept.keys() == recomputed.keys()
+    assert all(torch.equal(kept[name], recomputed[name]) for name in kept)
+
+
 def test_a_process_without_videos_does_not_mind(two):
     assert [metrics["videos"] for metrics in read(two / "run_and_evaluate", "one")] == [1, 1]
 
