@@ -94,8 +94,12 @@ def frame_differences(clips: Tensor, dtype: torch.dtype = torch.float32) -> Tens
 
 
 def _colours(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Values of red, green and blue, as precise as results of type dtype need, at least float32."""
-    return torch.tensor(values, dtype=torch.promote_types(dtype, torch.float32), device=device)
+    """Values of red, green and blue, as precise as results of type dtype need, at least float32.
+
+    They are filled in on the device: a copy from the host would wait for it.
+    """
+    precise = torch.promote_types(dtype, torch.float32)
+    return torch.stack([torch.full((), value, dtype=precise, device=device) for value in values])
 
 
 @torch.library.custom_op("tdn::short_term_stem", mutates_args=())
