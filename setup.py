@@ -14,6 +14,7 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "tdn/__init__.py").read_text())[1]
+EXPORT = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.23"]  # for tdn export to ONNX
 HOMES = {"tdn": "tdn", "tdn.kernels": "kernels", "tdn.pipelines": "pipelines"}
 
 
@@ -61,14 +62,13 @@ setup(
     ],
     extras_require={
         "timm": ["timm>=1.0"],  # backbones for tdn.adapter
+        "export": EXPORT,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
-            "onnx>=1.18",
-            "onnxscript>=0.5",
-            "onnxruntime>=1.23",
+            *EXPORT,
             "ruff>=0.6",
             "mypy>=1.11",
             "pre-commit>=3",

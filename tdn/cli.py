@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "ensemble",
     "predict",
+    "export",
     "summary",
     "prepare",
     "index",
