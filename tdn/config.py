@@ -195,6 +195,11 @@ class TrainingConfig:
     in stall.txt; 0 never looks."""
     stall_exit: bool = False
     """End a run that stalls, with exit status 69, for torchrun to restart it; else it waits on."""
+    non_finite: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is not a finite number: stop ends the run and names step and videos;
+    skip leaves the update out on all processes, for a copy of batch norm's statistics a step."""
+    non_finite_limit: int = 10
+    """skip: steps in a row that may be left out; one more ends the run."""
     keep: int = 2
     """Checkpoints to keep, last.pt among them, besides best.pt."""
     ema: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -50,17 +51,21 @@ class Tally:
         self._sums = torch.zeros(4, dtype=torch.float64, device=device)
 
     @torch.no_grad()
-    def add(self, mean_loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+    def add(
+        self, mean_loss: Tensor, scores: Tensor, labels: Tensor, counts: Tensor | None = None
+    ) -> None:
         """Count a batch.
 
         Args:
             mean_loss: (), the batch's mean loss.
             scores: (N, classes), logits.
             labels: (N,), int64.
+            counts: (), bool, on the device: whether the batch counts at all.
         """
         ranks = label_ranks(scores.float(), labels)
         count = torch.full_like(mean_loss, len(labels), dtype=torch.float64)
-        self._sums += torch.stack((count, mean_loss * count, (ranks < 1).sum(), (ranks < 5).sum()))
+        sums = torch.stack((count, mean_loss * count, (ranks < 1).sum(), (ranks < 5).sum()))
+        self._sums += sums if counts is None else torch.where(counts, sums, 0)
 
     def unread(self) -> list[float]:
         """This process's sums so far, to be kept in a checkpoint; waits for the device."""
@@ -84,5 +89,5 @@ class Tally:
         """
         clips, loss, top1, top5 = processes.sum(self._sums).tolist()
         self._sums.zero_()
-        count = max(clips, 1)
-        return Summary(int(clips), loss / count, 100 * top1 / count, 100 * top5 / count)
+        means = [each / clips if clips else math.nan for each in (loss, 100 * top1, 100 * top5)]
+        return Summary(int(clips), *means)

@@ -34,14 +34,15 @@ def restore_named_state(
     from the saved state, and parameters that are not in it start anew.
     """
     names = _names(optimizer, model)
-    groups = optimizer.state_dict()["param_groups"]
+    own = optimizer.state_dict()
+    groups = own["param_groups"]
     former = saved["param_groups"][0]
     if "step" in former:  # LAMB and Apex count their steps in the groups
         groups = [{**group, "step": former["step"]} for group in groups]
-    state = {
+    found = {
         number: saved["state"][name] for number, name in names.items() if name in saved["state"]
     }
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    optimizer.load_state_dict({"state": own["state"] | found, "param_groups": groups})
 
 
 def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[int, str]:

@@ -80,9 +80,16 @@ def _torch_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Opt
         )
     if config.name == "lamb":
         return Lamb(groups, config.lr, config.weight_decay)
-    return torch.optim.SGD(
+    sgd = torch.optim.SGD(
         groups, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
     )
+    if config.momentum:
+        # As it would begin by itself, except where the first update is left out: there it would
+        # keep memory that nobody wrote (torch 2.13).
+        for group in sgd.param_groups:
+            for parameter in group["params"]:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def _apex_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:

@@ -46,11 +46,18 @@ class RunState:
     """Last validation, percent."""
     top5: float | None = None
     best_top1: float | None = None
+    skipped: int = 0
+    """Steps that were left out because their loss or gradient was not finite."""
+    overflows: int = 0
+    """Steps that fp16's loss scale left out."""
+    skipped_in_row: int = 0
+    """Of both, those since the last update."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> RunState:
         """The state a checkpoint was written in."""
-        return cls(**{field.name: checkpoint[field.name] for field in dataclasses.fields(cls)})
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: checkpoint[name] for name in names if name in checkpoint})
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tdn.training.mixing import draw_mix
 from tdn.training.precision import Precision
 from tdn.training.replicas import averaging, replicated
 from tdn.training.schedules import Schedule
+from tdn.training.update_guard import UpdateGuard
 from tdn.training.whereabouts import BACKWARD, FORWARD, LOSS, UPDATE
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TrainingStep:
         precision: What the network computes in.
         schedule: The learning rate by step.
         config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` accumulation,
-            compression of gradients, label smoothing, mixup and cutmix.
+            compression of gradients, label smoothing, mixup, cutmix and what is not finite.
         processes: Gradients are averaged over them.
         average: Takes in the network after each update.
     """
@@ -75,6 +76,7 @@ class TrainingStep:
         self._network = replicated(
             model, processes, training.accumulate, training.gradient_compression
         )
+        self._guard = UpdateGuard(model, optimizer) if training.non_finite == "skip" else None
         self._precision = precision
         self._schedule = schedule
         self._training = training
@@ -93,6 +95,8 @@ class TrainingStep:
         """
         count = self._training.accumulate
         parts = []
+        if self._guard is not None:
+            self._guard.begin()
         for number, batch in enumerate(batches):
             with averaging(self._network, now=number == count - 1):
                 parts.append(self._learn(batch, step * count + number))
@@ -132,6 +136,8 @@ class TrainingStep:
             loss = mix.loss(logits.float(), labels, smoothing)
             labels = mix.dominant(labels)
 
+        if self._guard is not None:
+            loss = self._guard.marked(loss)
         self._note(BACKWARD)
         self.scaler.scale(loss / self._training.accumulate).backward()
         return loss.detach(), logits.detach(), labels, batch.indices
@@ -143,7 +149,10 @@ class TrainingStep:
         norm = nn.utils.clip_grad_norm_(self._parameters, self._largest_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self._schedule(step) * group[MULTIPLIER]
-        self.scaler.step(self.optimizer)
+        if self._guard is None:
+            self.scaler.step(self.optimizer)
+        else:
+            self._guard.step(norm, self.scaler)
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.average is not None:

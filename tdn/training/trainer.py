@@ -13,10 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from tdn.config import Config
 from tdn.config_loading import absolute_paths, dump_config, resolve_config
@@ -25,6 +22,7 @@ from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.description import describe
 from tdn.training.distributed import Processes, open_processes
 from tdn.training.interruption import StopRequest, marking_early_stop
+from tdn.training.loss_watch import LossWatch
 from tdn.training.lost_videos import LostVideos
 from tdn.training.metrics import Summary
 from tdn.training.profiling import StepProfiler, parse_steps
@@ -139,11 +137,12 @@ class Trainer:
         self.progress = Progress(
             processes, parts.pace.global_batch, config.training.epochs * self.steps_per_epoch
         )
+        self.losses = LossWatch(
+            config.training, parts.precision, processes, start.state, self.journal.record
+        )
         self.saver = Saver(
             folder, config.training.keep, self.steps_done if start.checkpoint else None
         )
-        self.unread: list[tuple[int, Any, Tensor]] = []
-        """Number, rows and loss of the steps whose losses nobody has looked at yet."""
         self.saved_at = time.monotonic()
 
     @property
@@ -190,8 +189,10 @@ class Trainer:
             self.profiler.begin_step()
             result = self.step(islice(batches, accumulate), self.steps_done)
             self.note(METRICS)
-            self.progress.tally.add(result.loss, result.logits, result.labels)
-            self.unread.append((self.steps_done, result.rows, result.loss))
+            self.progress.tally.add(
+                result.loss, result.logits, result.labels, counts=result.loss.isfinite()
+            )
+            self.losses.add(self.steps_done, result)
             self.state.step_in_epoch += 1
             self.journal.advance()
 
@@ -222,7 +223,7 @@ class Trainer:
 
     def _report(self, result: StepResult) -> None:
         """Record the steps since the last report; here the loop waits for the device."""
-        self._check_losses()
+        self.losses.look()
         measured = self.progress.read(self.steps_done)
         norm = float(result.gradient_norm)
         self.note(REPORTING)
@@ -233,6 +234,8 @@ class Trainer:
             **measured,
             lr=self.schedule(self.steps_done - 1),
             gradient_norm=norm,
+            skipped=self.state.skipped,
+            overflows=self.state.overflows,
         )
 
     def _judge_lost_videos(self) -> None:
@@ -242,25 +245,6 @@ class Trainer:
             self._save()
             self.saver.wait()
             raise self.processes.failure(error)
-
-    def _check_losses(self) -> None:
-        """Look at the losses since the last look; all processes must call this.
-
-        Raises:
-            UserError: One is not a number; names the first step and its videos.
-        """
-        bad = [(step, np.asarray(rows)) for step, rows, loss in self.unread if not loss.isfinite()]
-        self.unread.clear()
-        if not self.processes.any(bool(bad)):
-            return
-        found = [first for first in self.processes.gather(bad[0] if bad else None) if first]
-        step = min(step for step, _ in found)
-        rows = sorted({int(row) for at, rows in found if at == step for row in rows})
-        raise self.processes.failure(
-            f"step {step + 1}: the loss is not a finite number, on rows "
-            f"{', '.join(map(str, rows))} of data.train_list (from 0); "
-            "look at these videos, or lower optimizer.lr"
-        )
 
     def _finish_epoch(self) -> bool:
         """Validate if it is time to; False if asked to stop on the way, which leaves it due."""
@@ -309,7 +293,7 @@ class Trainer:
     def _save(self, best: bool = False) -> None:
         """Have a checkpoint of this moment written; all processes must call this."""
         self.note(COMMUNICATION)
-        self._check_losses()
+        self.losses.look()
         unread = self.processes.gather(self.progress.tally.unread())
         self.note(SAVING)
         if self.processes.is_main:

@@ -4,7 +4,9 @@ An event is a flat dict and goes to every sink; sinks exist on the main process 
 
     start       what runs where: versions, device, processes, optimizer backend, precision
     train       of the steps since the last train event: loss, top1, clips, clips_per_second,
-                clips_per_second_each, data_wait; at that step: lr, gradient_norm, memory, eta
+                clips_per_second_each, data_wait; at that step: lr, gradient_norm, memory, eta; of
+                the whole run so far, steps left out: skipped (not finite), overflows (fp16's)
+    skipped     a step whose update was left out: reason (loss or gradient), rows of the list
     validation  loss, top1, top5, best_top1, clips
     end         the same metrics, and seconds in all
 

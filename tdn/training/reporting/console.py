@@ -47,6 +47,7 @@ class Console:
     def write(self, event: Event) -> None:
         """Show the event."""
         show = {"start": self._start, "train": self._train, "validation": self._validation}
+        show["skipped"] = self._skipped
         show.get(event["event"], self._end)(event)
 
     def advance(self) -> None:
@@ -144,6 +145,13 @@ class Console:
             flush=True,
         )
 
+    def _skipped(self, event: Event) -> None:
+        rows = ", ".join(map(str, event["rows"][:8])) + (", ..." if len(event["rows"]) > 8 else "")
+        print(
+            f"step {event['step']}: left out, the {event['reason']} is not finite, on rows {rows}",
+            flush=True,
+        )
+
     def _end(self, event: Event) -> None:
         self.close()
         duration = tqdm.format_interval(event["seconds"])
@@ -155,8 +163,11 @@ class Console:
 
 def _mean(events: Sequence[Event]) -> Event:
     """One train event for several: means over the clips, the last memory and remaining time."""
-    counts = [event["clips"] for event in events]
-    seconds = [event["clips"] / event["clips_per_second"] for event in events]
+    events = [event for event in events if event["clips"]] or events[-1:]
+    counts = [event["clips"] or 1 for event in events]
+    seconds = [
+        count / event["clips_per_second"] for count, event in zip(counts, events, strict=True)
+    ]
 
     def mean(key: str, weights: Sequence[float]) -> float:
         values = (event[key] * weight for event, weight in zip(events, weights, strict=True))

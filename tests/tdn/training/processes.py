@@ -235,6 +235,29 @@ def diverge_on_one(folder: Path) -> None:
     ends(folder, lambda: train(synthetic.tiny_config(str(folder / "run"), data__batch_size=4)))
 
 
+def skip_on_one(folder: Path) -> None:
+    """A loss that is no number on the second process only; the update is left out on both."""
+    true, models = synthetic.make_batch, []
+
+    def make_batch(rows):
+        batch = true(rows)
+        if RANK == 1 and len(LOADERS[0].served) == 8:
+            keep(folder, "poisoned", rows.tolist())
+            return batch._replace(clips=batch.clips.float() * float("nan"))
+        return batch
+
+    def create_model(*arguments: object, **settings: object) -> nn.Module:
+        models.append(synthetic.create_model(*arguments, **settings))
+        return models[-1]
+
+    synthetic.make_batch, tdn.create_model = make_batch, create_model
+    settings = {"data__batch_size": 4, "training__non_finite": "skip", "training__log_every": 1}
+    train(synthetic.tiny_config(str(folder / "run"), **settings))
+    synthetic.make_batch, tdn.create_model = true, synthetic.create_model
+    keep(folder, "weights", [value.tolist() for value in models[0].parameters()])
+    keep(folder, "buffers", [value.isfinite().all().item() for value in models[0].buffers()])
+
+
 def stall(folder: Path) -> None:
     """The second process waits for its data until the stall is told; then both go on."""
     told = folder / "run" / "stall.txt"

@@ -36,6 +36,7 @@ TASKS = (
     "stop_while_validating",
     "fail_on_one",
     "see_other_videos",
+    "skip_on_one",
     "stall",
     "lose_videos",
     "diverge_on_one",
@@ -252,8 +253,23 @@ def test_a_divergence_on_one_process_is_told_with_its_videos(two):
     (kind, message), other = read(two / "diverge_on_one", "end")
     rows = json.loads((two / "diverge_on_one" / "poisoned-1.json").read_text())
     assert kind == "told"
-    assert f"step 3: the loss is not a finite number, on rows {str(sorted(rows))[1:-1]} " in message
+    assert f"step 3: the loss is not finite, on rows {str(sorted(rows))[1:-1]} " in message
     assert other == ["silent", 2]
+
+
+def test_an_update_is_left_out_on_both_where_one_has_no_finite_loss(two):
+    weights = read(two / "skip_on_one", "weights")
+    assert weights[0] == weights[1]
+    assert [set(finite) for finite in read(two / "skip_on_one", "buffers")] == [{True}, {True}]
+    log = (two / "skip_on_one" / "run" / "log.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in log]
+    (skipped,) = [event for event in events if event["event"] == "skipped"]
+    rows = json.loads((two / "skip_on_one" / "poisoned-1.json").read_text())
+    assert (skipped["step"], skipped["reason"], skipped["rows"]) == (8, "loss", sorted(rows))
+    trained = [event for event in events if event["event"] == "train"]
+    assert [event["skipped"] for event in trained] == [0] * 7 + [1] * 8
+    assert [event["clips"] for event in trained] == [8] * 7 + [4] + [8] * 7
+    assert all(event["loss"] is not None for event in trained)
 
 
 def test_a_stall_tells_where_every_process_stands_and_the_run_goes_on(two):
