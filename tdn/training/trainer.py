@@ -129,7 +129,12 @@ class Trainer:
             parts.average,
         )
         self.journal = Journal(
-            folder, config, self.steps_per_epoch, self.steps_done, processes.is_main
+            folder,
+            config,
+            self.steps_per_epoch,
+            self.steps_done,
+            processes.is_main,
+            validation_due=self.state.step_in_epoch == self.steps_per_epoch,
         )
         self.stop = stop
         self.agreement = Agreement(processes)

@@ -25,21 +25,29 @@ class Journal:
         steps_per_epoch: Steps in an epoch.
         step: Finished steps so far; what is recorded of later ones is dropped.
         is_main: Whether this is the main process.
+        validation_due: Whether a validation after that step may be recorded that comes again.
     """
 
     def __init__(
-        self, folder: RunFolder, config: Config, steps_per_epoch: int, step: int, is_main: bool
+        self,
+        folder: RunFolder,
+        config: Config,
+        steps_per_epoch: int,
+        step: int,
+        is_main: bool,
+        validation_due: bool = False,
     ) -> None:
         self._folder = folder
         self._config = config
         self._steps_per_epoch = steps_per_epoch
         self._step = step
         self._is_main = is_main
+        self._validation_due = validation_due
         self._sinks: list[Sink] = []
 
     def __enter__(self) -> Journal:
         if self._is_main:
-            record = JsonLines(self._folder.log, self._step)
+            record = JsonLines(self._folder.log, self._step, self._validation_due)
             self._sinks.append(record)
             if self._config.logging.tensorboard:
                 self._sinks.append(TensorBoard(self._folder.tensorboard, record.kept))

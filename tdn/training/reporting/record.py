@@ -15,13 +15,21 @@ from tdn.training.reporting.sinks import Event
 
 
 class JsonLines:
-    """log.jsonl: one event a line; a resumed run repeats no step."""
+    """log.jsonl: one event a line; a resumed run repeats no step.
 
-    def __init__(self, path: Path, step: int) -> None:
+    Args:
+        path: The file.
+        step: Finished steps so far; what is recorded of later ones is dropped.
+        validation_due: Whether the validation after this step comes again.
+    """
+
+    def __init__(self, path: Path, step: int, validation_due: bool = False) -> None:
         self.kept: list[Event] = []
         """What a former session wrote up to the step; the rest is cut off."""
         if path.exists():
-            self.kept = list(_events_until(step, path.read_text()))
+            past = _events_until(step, path.read_text())
+            coming = ("validation", step) if validation_due else ()
+            self.kept = [event for event in past if (event["event"], event["step"]) != coming]
             text = "".join(json.dumps(event) + "\n" for event in self.kept).encode()
             write_atomically(path, lambda file: file.write(text), REMEDY)
         self._file = path.open("ab", buffering=0)

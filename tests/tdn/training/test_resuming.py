@@ -167,3 +167,22 @@ def test_the_checkpoint_s_memory_is_free_once_the_run_goes_on(tmp_path, tiny, mo
     run(tmp_path, training__epochs=2)
     assert seen
     assert set(alive) == {0}
+
+
+def test_a_validation_whose_checkpoint_was_not_written_is_in_the_log_once(
+    tmp_path, tiny, monkeypatch
+):
+    whole = run(tmp_path / "whole")
+    take = trainer.Trainer._take_validation
+
+    def crash(self, summary):
+        take(self, summary)
+        raise ConnectionError
+
+    monkeypatch.setattr(trainer.Trainer, "_take_validation", crash)
+    with pytest.raises(ConnectionError):
+        run(tmp_path / "parts")
+    assert len(events(tmp_path / "parts", "validation")) == 1
+    monkeypatch.setattr(trainer.Trainer, "_take_validation", take)
+    assert_same(whole.last, run(tmp_path / "parts").last)
+    assert record(tmp_path / "parts") == record(tmp_path / "whole")

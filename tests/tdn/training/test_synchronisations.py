@@ -74,9 +74,11 @@ def count(folder: Path, tiny, monkeypatch, device: str, **settings: object) -> l
         {"training__mixup": 0.8},
         {"training__cutmix": 1.0},
         {"training__ema": 0.9},
+        {"training__non_finite": "skip"},
+        {"training__non_finite": "skip", "optimizer__name": "lamb"},
         {"logging__tensorboard": True},
     ],
-    ids=lambda settings: next(iter(settings), "published"),
+    ids=lambda settings: "-".join(settings) or "published",
 )
 def test_no_step_waits_for_the_device(tmp_path, tiny, monkeypatch, device, settings):
     assert count(tmp_path, tiny, monkeypatch, device, **settings) == []
@@ -114,9 +116,9 @@ def test_a_step_that_waits_is_found(
     """Each could be somebody's next line in the loop."""
     whole = Tally.add
 
-    def add(self: Tally, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+    def add(self: Tally, loss: Tensor, scores: Tensor, *others: Tensor, counts: Tensor) -> None:
         mistake(scores)
-        whole(self, loss, scores, labels)
+        whole(self, loss, scores, *others, counts)
 
     monkeypatch.setattr(Tally, "add", add)
     found = count(tmp_path, tiny, monkeypatch, device)
