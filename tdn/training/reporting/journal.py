@@ -47,19 +47,26 @@ class Journal:
 
     def __enter__(self) -> Journal:
         if self._is_main:
-            record = JsonLines(self._folder.log, self._step, self._validation_due)
-            self._sinks.append(record)
-            if self._config.logging.tensorboard:
-                self._sinks.append(TensorBoard(self._folder.tensorboard, record.kept))
-            self._sinks.append(
-                Console(
-                    self._config.training.epochs,
-                    self._steps_per_epoch,
-                    shows_bar(self._config, self._is_main),
-                    self._config.logging.line_every if self._config.logging.progress else 0.0,
-                )
-            )
+            try:
+                self._open()
+            except OSError as error:
+                raise self._unwritable(error) from None
         return self
+
+    def _open(self) -> None:
+        logging = self._config.logging
+        record = JsonLines(self._folder.log, self._step, self._validation_due)
+        self._sinks.append(record)
+        if logging.tensorboard:
+            self._sinks.append(TensorBoard(self._folder.tensorboard, record.kept))
+        self._sinks.append(
+            Console(
+                self._config.training.epochs,
+                self._steps_per_epoch,
+                shows_bar(self._config, self._is_main),
+                logging.line_every if logging.progress else 0.0,
+            )
+        )
 
     def __exit__(
         self,

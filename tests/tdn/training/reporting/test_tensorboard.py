@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import errno
+import os
+import threading
+
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tdn.training.reporting.journal import Journal
 from tdn.training.reporting.tensorboard import TensorBoard
 from tdn.training.run_folder import RunFolder
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.reporting.events import train_event
+from tests.tdn.training.test_trainer import run
 
 
 def test_curves_are_those_of_the_record_after_a_kill_and_a_resumption(tmp_path, monkeypatch):
@@ -40,3 +47,31 @@ def test_a_viewer_forgets_what_was_drawn_twice(tmp_path):
     assert len(viewer.Scalars("train/loss")) == 8
     TensorBoard(tmp_path, former[:4]).close()
     assert [point.step for point in viewer.Reload().Scalars("train/loss")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("after", [1, 5])
+def test_a_disk_that_is_full_costs_the_curves_but_not_the_run(
+    tmp_path, tiny, monkeypatch, caplog, capsys, after
+):
+    """The next start draws them all."""
+    written, write = [], RecordWriter.write
+
+    def full(self: RecordWriter, data: bytes) -> None:
+        written.append(data)
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    settings = {"logging__tensorboard": True, "training__log_every": 1}
+    hook = threading.excepthook
+    assert run(tmp_path, training__epochs=2, **settings).completed
+    assert threading.excepthook is hook
+    (message,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert str(tmp_path / "tensorboard") in message
+    assert "No space left" in message
+    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.setattr(RecordWriter, "write", write)
+    run(tmp_path, training__epochs=3, **settings)
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [point.step for point in curves.Scalars("train/loss")] == list(range(1, 16))
