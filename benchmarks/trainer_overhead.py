@@ -1,0 +1,279 @@
+"""What the trainer costs beside the training itself: its loop against a bare one, in turns.
+
+    python benchmarks/trainer_overhead.py                    the demo's network, one CPU thread
+    python benchmarks/trainer_overhead.py --device cuda --config configs/ssv2_r50_8f.yaml
+
+A real run (``tdn.training.trainer.train``) with everything on: log, TensorBoard, metrics, clock,
+the question whether to stop, watchdog. Its loader gives the same batch again and again, which lies
+on the device, so nothing is decoded. Every few steps, when the run asks for its next batch, the
+loader first lets a bare loop take as many: forward, loss, backward, clipping and optimizer, on a
+network, batch and optimizer of the same kind. Each turn of the run is compared with the mean of the
+bare turns before and after it; the median of these ratios counts, in time and in CPU time of the
+process. Each turn writes to the log, four times as often as runs do. Checkpoints are left out: a
+run writes one every ten minutes.
+
+A row goes to benchmarks/results/trainer-overhead-<device>.jsonl. Exit status: 0 if the overhead is
+below 3 % (on a CPU, of CPU time), else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import tdn
+from benchmarks.clips.usage import Usage
+from benchmarks.common import slug, surroundings, synchronise, write_rows
+from tdn.config import Config
+from tdn.config_loading import load_config
+from tdn.pipelines.loader import Batch
+from tdn.training.build import create_network
+from tdn.training.optimizers import create_optimizer
+from tdn.training.precision import choose_precision
+from tdn.training.trainer import train
+
+ROOT = Path(__file__).parents[1]
+TARGET = 3.0
+"""Percent."""
+
+
+class Cost(NamedTuple):
+    """Of a step, in milliseconds."""
+
+    time: float
+    cpu: float
+
+
+class Turns:
+    """Lets the run and the bare loop take turns, and measures each.
+
+    Args:
+        bare_step: A step of the bare loop.
+        steps: Of a turn.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, bare_step: Callable[[], object], steps: int, device: str) -> None:
+        self._bare_step = bare_step
+        self._steps = steps
+        self._device = device
+        self._began: Cost | None = None
+        self.trainer: list[Cost] = []
+        self.bare: list[Cost] = []
+
+    def change(self) -> None:
+        """The run has ended a turn, if it had one: the bare loop takes its own."""
+        if self._began is not None:
+            self.trainer.append(self._since(self._began))
+        began = self._now()
+        for _ in range(self._steps):
+            self._bare_step()
+        self.bare.append(self._since(began))
+        self._began = self._now()
+
+    def _now(self) -> Cost:
+        synchronise(self._device)
+        return Cost(1e3 * time.perf_counter(), 1e3 * time.process_time())
+
+    def _since(self, began: Cost) -> Cost:
+        now = self._now()
+        return Cost((now.time - began.time) / self._steps, (now.cpu - began.cpu) / self._steps)
+
+
+class ResidentLoader:
+    """One batch, again and again, with the interface of ``tdn.pipelines.loader.Loader``."""
+
+    views_per_video = 1
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, batch: Batch, steps: int, before_step: Callable[[int], object]) -> None:
+        self._batch = batch
+        self._steps = steps
+        self._before_step = before_step
+        self._start = 0
+        self.listed = self.videos = steps * len(batch.labels)
+        self.lost: set[int] = set()
+
+    def __len__(self) -> int:
+        return self._steps - self._start
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Where the next iteration starts."""
+        del epoch
+        self._start = start_step
+
+    def __iter__(self) -> Iterator[Batch]:
+        for step in range(self._start, self._steps):
+            self._before_step(step)
+            yield self._batch
+
+    def fingerprint(self) -> str:
+        """Of the videos."""
+        return "resident"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
+    """Overhead of a configuration's network and batch.
+
+    Args:
+        config: ``model``, ``optimizer``, ``data.batch_size`` and ``data.crop_size`` count, and
+            ``training.device``.
+        rounds: Turns of the run that count; one more warms up.
+        steps: Of a turn.
+    """
+    device = torch.device(config.training.device)
+    batch = resident_batch(config, device)
+    turns = Turns(bare_steps(config, batch, device), steps, device.type)
+
+    def before_step(step: int) -> None:
+        if step % steps == 0:
+            turns.change()
+
+    def create_loader(_: Config, split: str, **place: object) -> ResidentLoader:
+        del place
+        if split == "train":  # with a step after the last turn, which asks for a batch
+            return ResidentLoader(batch, (rounds + 1) * steps + 1, before_step)
+        return ResidentLoader(batch, 1, lambda _: None)
+
+    config.training.epochs, config.training.log_every = 1, steps
+    config.schedule.name = "constant"
+    former, tdn.create_loader = tdn.create_loader, create_loader  # type: ignore[assignment]
+    before = Usage.now()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            config.output = folder
+            train(config)
+    finally:
+        tdn.create_loader = former
+    usage = Usage.now().since(before)
+    return {
+        "model": config.model.name,
+        "width": config.model.width,
+        "shape": list(batch.clips.shape),
+        "precision": choose_precision(config.training.precision, device).name,
+        "optimizer": config.optimizer.name,
+        "rounds": rounds,
+        "steps_a_turn": steps,
+        **summary(turns),
+        "foreign_cores": round(usage.foreign, 2),
+    }
+
+
+def summary(turns: Turns) -> dict[str, float]:
+    """Medians of the turns, without the first of each."""
+    trainer, bare = turns.trainer[1:], turns.bare[1:]
+    found: dict[str, float] = {}
+    for kind in Cost._fields:
+        mine = [getattr(cost, kind) for cost in trainer]
+        theirs = [getattr(cost, kind) for cost in bare]
+        beside = [(a + b) / 2 for a, b in pairwise(theirs)]
+        ratios = [100 * (own / other - 1) for own, other in zip(mine, beside, strict=True)]
+        spread = statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+        found |= {
+            f"{kind}_ms_trainer": round(statistics.median(mine), 3),
+            f"{kind}_ms_bare": round(statistics.median(theirs), 3),
+            f"{kind}_overhead_percent": round(statistics.median(ratios), 2),
+            f"{kind}_overhead_error": round(spread, 2),
+        }
+    return found
+
+
+def resident_batch(config: Config, device: torch.device) -> Batch:
+    """Clips of noise in the device's memory."""
+    count, segments = config.data.batch_size, config.model.num_segments
+    size = config.data.crop_size
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(0)
+    shape = count, segments, 5, height, width, 3
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    rows = torch.arange(count)
+    frames = torch.zeros(count, segments, 5, dtype=torch.int64)
+    return Batch(clips.to(device), rows % config.model.num_classes, rows, frames, rows * 0)
+
+
+def bare_steps(config: Config, batch: Batch, device: torch.device) -> Callable[[], None]:
+    """A step with nothing around it."""
+    torch.manual_seed(0)
+    model = create_network(config.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train()
+    optimizer = create_optimizer(config.optimizer, model.named_parameters(), device).optimizer
+    precision = choose_precision(config.training.precision, device)
+    scaler, parameters = precision.scaler(), list(model.parameters())
+    labels = batch.labels.to(device)
+
+    def step() -> None:
+        with precision.autocast():
+            logits = model(batch.clips)
+        scaler.scale(F.cross_entropy(logits.float(), labels)).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    return step
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure, print and write a row.
+
+    Returns:
+        Exit status: 0, or 1 if the overhead is not below the target, or 2 if there is no GPU.
+    """
+    options = _options(words)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("benchmarks/trainer_overhead.py: there is no GPU; choose --device cpu")
+        return 2
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config = load_config(options.config, ["--training.device", options.device])
+    config.training.cpu_threads = options.threads
+    where = surroundings(options.device)
+    row = measure(config, options.rounds, options.steps) | where
+    print(
+        f"{row['time_ms_trainer']} ms a step, bare {row['time_ms_bare']} ms: "
+        f"{row['time_overhead_percent']} +- {row['time_overhead_error']} % of time, "
+        f"{row['cpu_overhead_percent']} +- {row['cpu_overhead_error']} % of CPU time "
+        f"({row['foreign_cores']} cores were busy with other work)"
+    )
+    name = "cpu" if options.device == "cpu" else slug(str(where["device"]))
+    default = ROOT / "benchmarks" / "results" / f"trainer-overhead-{name}.jsonl"
+    write_rows(options.output or default, [row])
+    # Other programs take time from a CPU, but no CPU time.
+    kind = "cpu" if options.device == "cpu" else "time"
+    return int(not row[f"{kind}_overhead_percent"] < TARGET)
+
+
+def _options(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = ROOT / "configs" / "demo.yaml"
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help="(the demo's)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--rounds", type=int, default=80, metavar="N", help="turns of each (80)")
+    parser.add_argument("--steps", type=int, default=5, metavar="N", help="of a turn (5)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="on the CPU (1)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="written anew")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import trainer_overhead
+from benchmarks.trainer_overhead import Cost, Turns, main, summary
+
+
+def test_the_run_is_compared_with_the_bare_turns_beside_it():
+    """The machine gets slower; the first turns warm up; one turn of the run was disturbed."""
+    turns = Turns(lambda: None, steps=1, device="cpu")
+    turns.bare = [Cost(time, time / 2) for time in (500.0, 100.0, 200.0, 300.0, 400.0)]
+    turns.trainer = [Cost(time, time / 2) for time in (900.0, 153.0, 255.0, 3570.0)]
+    found = summary(turns)
+    assert found["time_overhead_percent"] == found["cpu_overhead_percent"] == 2.0
+    assert found["time_ms_bare"] == 250.0
+    assert found["cpu_ms_trainer"] == 127.5
+    assert found["time_overhead_error"] > 100
+
+
+def test_both_loops_take_as_many_steps_and_the_bare_one_s_time_is_not_the_run_s(monkeypatch):
+    now = 0.0
+
+    def work(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(trainer_overhead.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(trainer_overhead.time, "process_time", lambda: now)
+    turns = Turns(lambda: work(0.5), steps=4, device="cpu")
+    for _ in range(3):
+        turns.change()
+        work(4.0)
+    assert turns.bare == [(500.0, 500.0)] * 3
+    assert turns.trainer == [(1000.0, 1000.0)] * 2
+
+
+@pytest.mark.parametrize(("target", "status"), [(-1000.0, 1), (1000.0, 0)])
+def test_a_row_of_the_demo_s_network(tmp_path, monkeypatch, target, status):
+    monkeypatch.setattr(trainer_overhead, "TARGET", target)
+    output = tmp_path / "results.jsonl"
+    assert main(["--rounds", "2", "--steps", "1", "--output", str(output)]) == status
+    (row,) = [json.loads(line) for line in output.read_text().splitlines()]
+    assert (row["model"], row["rounds"]) == ("tdn_resnet10", 2)
+    assert min(row[f"{kind}_ms_{who}"] for kind in Cost._fields for who in ("trainer", "bare")) > 5
+    assert {"device", "commit", "date", "foreign_cores"} <= set(row)
