@@ -16,6 +16,7 @@ import torch
 import triton
 
 import tdn
+from tdn.provenance import commit
 
 
 def surroundings(device: str) -> dict[str, object]:
@@ -50,20 +51,6 @@ def described(error: BaseException) -> str:
     """The type of an error, and the first line of what it says."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:300]
-
-
-def commit() -> str:
-    """The commit that is checked out, with "-dirty" behind if files differ; "unknown" without git.
-
-    Only what runs counts: results that are being written do not make a checkout dirty.
-    """
-    git = ["git", "-C", str(Path(__file__).parents[1])]
-    head = _output([*git, "rev-parse", "--short", "HEAD"])
-    if not head:
-        return "unknown"
-    code = (".", ":(exclude)benchmarks/results")
-    changed = _output([*git, "status", "--porcelain", "--", *code])
-    return head + ("-dirty" if changed else "")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -27,6 +27,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "ensemble",
+    "verify",
     "predict",
     "export",
     "summary",

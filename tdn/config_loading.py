@@ -23,6 +23,7 @@ from tdn.flip_labels import FLIP_MAPS, flip_map
 from tdn.model_rules import MODEL_RULES
 from tdn.pipelines.frame_folders import is_template
 from tdn.rules import Rule, check_rules
+from tdn.yaml_files import kind_of, read_yaml
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -45,7 +46,7 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     """
     words = [str(word) for word in overrides]
     if path is not None:
-        tree = _read_yaml(Path(path))
+        tree = read_yaml(Path(path))
         _check_keys(Path(path), tree)
         words = ["--config", str(path), *words] if tree else words
     parser = config_parser()
@@ -134,44 +135,6 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key stands once: the first of two would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"'{key.value}' stands twice", problem_mark=key.start_mark
-                )
-            if isinstance(key.value, str):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file; check --config") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; give a configuration file in it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a configuration file: {error}") from None
-    except RecursionError:
-        raise UserError(f"{path}: is nested too deeply for a configuration") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or "malformed"
-        raise UserError(f"{where}: not valid YAML: {problem}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: must hold 'key: value' lines, not {_kind(tree)}")
-    return tree
-
-
 def _check_keys(
     path: Path, tree: Mapping[str, Any], section: Any = Config, prefix: str = ""
 ) -> None:
@@ -195,13 +158,8 @@ def _check_keys(
             example = min(f.name for f in dataclasses.fields(sections[key]))  # type: ignore[arg-type]
             raise UserError(
                 f"{path}: '{name}' is a section and needs keys below it, such as "
-                f"'{name}.{example}', not {_kind(value)}"
+                f"'{name}.{example}', not {kind_of(value)}"
             )
-
-
-def _kind(value: object) -> str:
-    names = {"NoneType": "nothing", "list": "a list", "str": "text"}
-    return names.get(type(value).__name__, f"'{value}'")
 
 
 def _suggestion(key: str) -> str:

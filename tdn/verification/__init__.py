@@ -1,0 +1,1 @@
+"""Published accuracies against measured ones (``tdn verify``)."""

@@ -1,0 +1,199 @@
+"""The report of a verification: a table for people (Markdown), and all of it as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from functools import partial
+from typing import IO, Any
+
+from tdn.files import write_atomically
+from tdn.provenance import commit
+from tdn.training.state import versions
+from tdn.verification.claims import METRICS, Claim
+from tdn.verification.planning import Plan
+from tdn.verification.verifying import (
+    NOT_REPRODUCED,
+    NOT_RUN,
+    VERIFIED,
+    Finding,
+    Measurement,
+    Verification,
+)
+
+
+class Report:
+    """The report of a verification as it stands.
+
+    Args:
+        verification: The verification.
+    """
+
+    def __init__(self, verification: Verification) -> None:
+        self.findings = verification.findings()
+        self.folder = verification.output
+        measured = verification.measured
+        self.content: dict[str, Any] = {
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "versions": versions(),
+            "claims_file": str(verification.claims.path),
+            "counts": _counts(self.findings),
+            "claims": [_claim(finding) for finding in self.findings],
+            "measurements": [
+                _measurement(plan, measured[plan.network,])
+                for plan in verification.plans.values()
+                if (plan.network,) in measured
+            ],
+            "together": [
+                {"networks": [network.name for network in networks], **_metrics(measurement)}
+                for networks, measurement in measured.items()
+                if len(networks) > 1
+            ],
+        }
+
+    @property
+    def failed(self) -> bool:
+        """Whether something was not reproduced or went wrong."""
+        return any(f.failed or f.status == NOT_REPRODUCED for f in self.findings)
+
+    @property
+    def markdown(self) -> str:
+        """All of it, to be read."""
+        found = self.content
+        about = [f"- {name}: {text}" for name, text in found["versions"].items()]
+        parts = [
+            "# Published accuracies, measured",
+            f"{_summary(found['counts'])}. {found['claims_file']}, {found['date']}.",
+            _claim_table(self.findings, with_source=True),
+            "Accuracies are in percent, differences and tolerances in points. Verified: measured "
+            "in this run, on the whole validation list, within the tolerance.",
+            "## Measurements",
+            _measurement_table(found["measurements"]) or "None.",
+            "## Program",
+            "\n".join([f"- commit: {found['commit']}", *about]),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def write(self) -> None:
+        """Write report.md and report.json to the verification's folder."""
+        texts = {
+            "report.json": json.dumps(self.content, indent=2) + "\n",
+            "report.md": self.markdown,
+        }
+        for name, text in texts.items():
+            write_atomically(self.folder / name, partial(_put, text=text))
+
+    def __str__(self) -> str:
+        return f"{_claim_table(self.findings)}\n\n{_summary(self.content['counts'])}"
+
+
+def _put(file: IO[bytes], text: str) -> None:
+    file.write(text.encode())
+
+
+_CLAIM_COLUMNS = (
+    *("data", "model", "frames x crops x clips", "metric", "claimed", "measured", "difference"),
+    *("tolerance", "status", "note"),
+)
+
+
+def _claim_table(findings: Sequence[Finding], with_source: bool = False) -> str:
+    """A row for each claim."""
+    rows = [(*_CLAIM_COLUMNS, "source"), *((*_cells(f), f.claim.source) for f in findings)]
+    return _aligned(rows if with_source else [row[:-1] for row in rows])
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    claim = finding.claim
+    measured, difference = finding.measured, finding.difference
+    network = claim.networks[0]
+    return (
+        network.data,
+        claim.model,
+        f"{'+'.join(map(str, claim.frames))} x {network.crops} x {network.clips}",
+        METRICS[claim.metric],
+        f"{claim.claimed:.1f}",
+        "" if measured is None else f"{measured:.2f}",
+        "" if difference is None else f"{difference:+.2f}",
+        f"{claim.tolerance:g}",
+        finding.status,
+        finding.note,
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _measurement_table(measurements: Sequence[dict[str, Any]]) -> str:
+    rows = [[str(found.get(key, "")) for key in _MEASURED.values()] for found in measurements]
+    return _aligned([list(_MEASURED), *rows]) if rows else ""
+
+
+_MEASURED = {
+    "network": "network",
+    "videos": "videos",
+    "left out": "left_out",
+    "checkpoint": "checkpoint",
+    "SHA-256": "checkpoint_sha256",
+    "list": "validation_list",
+    "precision": "precision",
+    "device": "device",
+    "processes": "world_size",
+    "problem": "problem",
+}
+"""Columns, and where they come from."""
+
+
+def _counts(findings: Sequence[Finding]) -> dict[str, int]:
+    counts = Counter(finding.status for finding in findings)
+    return {status: counts[status] for status in (VERIFIED, NOT_REPRODUCED, NOT_RUN)}
+
+
+def _summary(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status.lower()}" for status, count in counts.items())
+
+
+def _claim(finding: Finding) -> dict[str, Any]:
+    claim: Claim = finding.claim
+    network = claim.networks[0]
+    return {
+        "data": network.data,
+        "model": claim.model,
+        "frames": list(claim.frames),
+        "clips": network.clips,
+        "crops": network.crops,
+        "metric": claim.metric,
+        "claimed": claim.claimed,
+        "measured": finding.measured,
+        "difference": finding.difference,
+        "tolerance": claim.tolerance,
+        "status": finding.status,
+        "note": finding.note,
+        "source": claim.source,
+        "measurements": [network.name for network in claim.networks],
+    }
+
+
+def _measurement(plan: Plan, measurement: Measurement) -> dict[str, Any]:
+    return {
+        "network": plan.network.name,
+        "recipe": plan.network.recipe,
+        **_metrics(measurement),
+        "checkpoint": str(plan.checkpoint),
+        "checkpoint_sha256": plan.checksum,
+    }
+
+
+def _metrics(measurement: Measurement) -> Mapping[str, Any]:
+    return measurement.metrics or {"problem": measurement.problem}
