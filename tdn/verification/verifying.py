@@ -12,7 +12,8 @@ from tdn.config_loading import load_config
 from tdn.errors import UserError
 from tdn.evaluation.ensemble import write_ensemble
 from tdn.evaluation.evaluator import evaluate
-from tdn.training.distributed import EXPECTED, open_processes
+from tdn.training.distributed import open_processes
+from tdn.training.leaving import KnownError, KnownExit
 from tdn.training.run_folder import make_folder
 from tdn.verification.claims import Claim, Claims, Network
 from tdn.verification.planning import Plan, Sources, plan
@@ -75,6 +76,7 @@ class Verification:
                 if processes.is_main:
                     plans = plan(claims, sources, make_folder(output), settings)
             plans = processes.from_main(plans)
+        self._alone = processes.alone
         self.is_main = processes.is_main
         """Whether this is the process that prints and writes."""
         self.plans = {plan.network: plan for plan in plans}
@@ -86,7 +88,7 @@ class Verification:
         todo = [plan for plan in self.plans.values() if plan.ready]
         for number, planned in enumerate(todo, start=1):
             _log.info("%d of %d: %s", number, len(todo), planned.network.name)
-            self.measured[planned.network,] = _evaluated(planned)
+            self.measured[planned.network,] = self._evaluated(planned)
             if self.is_main:
                 self._put_together()
             yield
@@ -94,6 +96,17 @@ class Verification:
     def findings(self) -> list[Finding]:
         """What became of each claim so far; on the main process."""
         return [self._finding(claim) for claim in self.claims.claims]
+
+    def _evaluated(self, plan: Plan) -> Measurement:
+        assert plan.config is not None
+        assert plan.checkpoint is not None
+        try:
+            return Measurement(evaluate(plan.config, plan.checkpoint))
+        except (UserError, KnownExit) as error:
+            # What the other processes do not know of, they do not go on from.
+            if not self._alone and not isinstance(error, (KnownError, KnownExit)):
+                raise
+            return Measurement(problem=str(error))
 
     def _put_together(self) -> None:
         for claim in self.claims.claims:
@@ -114,15 +127,6 @@ class Verification:
         lacking = dict.fromkeys(word for plan in plans for word in plan.lacking)
         notes = [*problems, *(["needs " + ", ".join(lacking)] if lacking else [])]
         return Finding(claim, NOT_RUN, note="; ".join(notes) or "not yet", failed=bool(problems))
-
-
-def _evaluated(plan: Plan) -> Measurement:
-    assert plan.config is not None
-    assert plan.checkpoint is not None
-    try:
-        return Measurement(evaluate(plan.config, plan.checkpoint))
-    except EXPECTED as error:  # on the other processes SystemExit, of which nobody reads the text
-        return Measurement(problem=str(error))
 
 
 def _together(networks: Sequence[Network], output: Path) -> Measurement:
