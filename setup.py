@@ -57,6 +57,7 @@ setup(
         "tqdm>=4.66",
         "tensorboard>=2.17",
         "pillow>=10",
+        "matplotlib>=3.9",
         "scikit-image>=0.24",
         "packaging>=23",
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from tdn.config import Config, EvaluationConfig
@@ -119,6 +121,12 @@ class Loader:
     def videos(self) -> int:
         """Videos that take part, over all processes."""
         return len(self.planner.rows)
+
+    def leave_out(self, rows: npt.NDArray[np.int64]) -> None:
+        """Take no notice of some rows of the list from now on; every process must leave out the
+        same. Only before the first batch, and not in training, whose order would be another."""
+        kept = ~np.isin(self.planner.rows, rows)
+        self.planner.rows = self.planner.rows[kept]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -242,9 +250,12 @@ def create_loader(
         progress=config.logging.progress,
     )
     _check_labels(manifest, config.model.num_classes)
+    data = config.data
+    if split == "test" and config.evaluation.batch_size:
+        data = dataclasses.replace(data, batch_size=config.evaluation.batch_size)
     planner = Planner(
         manifest,
-        config.data,
+        data,
         config.model.num_segments,
         train=split == "train",
         seed=config.seed,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tdn.errors import UserError
 from tdn.pipelines.file_locks import lock
-from tdn.pipelines.indexing import index_list
+from tdn.pipelines.indexing import IndexReport, index_list
 from tdn.pipelines.manifest import Manifest, is_manifest
 
 _log = logging.getLogger(__name__)
@@ -47,11 +47,19 @@ def manifest_of(
     # Processes that start together wait here for the first, and then take what it has just made.
     with _locked(cache):
         if cache.exists() and cache.stat().st_mtime > began:
-            return Manifest(cache)
-        report = index_list(
-            source, cache, root=root or None, classes=classes, template=template, progress=progress
-        )
-        os.utime(cache, (time.time(), time.time()))  # by this machine's clock
+            # Told again, as the first process may be one whose news are not shown.
+            made = Manifest(cache)
+            report = IndexReport(made, 0, len(made), listed=Path(source).is_file())
+        else:
+            report = index_list(
+                source,
+                cache,
+                root=root or None,
+                classes=classes,
+                template=template,
+                progress=progress,
+            )
+            os.utime(cache, (time.time(), time.time()))  # by this machine's clock
     if report.read or len(report.manifest) > len(report.manifest.usable):
         _log.info("%s", report)
     return report.manifest

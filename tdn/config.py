@@ -125,6 +125,9 @@ class EvaluationConfig:
     centre; or these five and their mirror images."""
     crop_size: Union[int, tuple[int, int], None] = None  # noqa: UP007
     """Network input in pixels; null takes data.crop_size, or for 3 crops data.short_side."""
+    batch_size: int = 0
+    """Clips that are decoded together, per process; 0 takes data.batch_size. The network takes
+    fewer at a time where the device's memory is too small for all."""
 
 
 @dataclass

@@ -253,6 +253,7 @@ _RULES = (
         lambda v: v is None or _is_crop(v),
         "pixels from 33: one number or [height, width]",
     ),
+    Rule("evaluation.batch_size", lambda v: v >= 0, "a whole number from 0 (0: data.batch_size)"),
     Rule("optimizer.lr", lambda v: 0 < v < math.inf, "a number above 0"),
     Rule("optimizer.base_batch", lambda v: v >= 0, "a whole number of clips from 0 (0: off)"),
     Rule("optimizer.weight_decay", lambda v: 0 <= v < math.inf, "a number from 0"),

@@ -1,8 +1,10 @@
 """Test a checkpoint on the validation list: every video once, on any number of processes.
 
 Writes to the run folder (--output): scores.npz with indices (row in the list), labels and scores
-(videos, views, classes; logits), and metrics.json with top1 and top5 in percent, by the mean over
-views of softmax. A video has one view, or as many as evaluation.clips times evaluation.crops.
+(videos, views, classes; logits); metrics.json with top1, top5 and mean_class_accuracy in percent,
+by the mean over views of softmax; classes.csv, accuracy by class; and the confusion matrix as
+confusion.csv and confusion.png. A video has one view, or as many as evaluation.clips times
+evaluation.crops. An evaluation that was interrupted goes on where it was.
 
   tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
   tdn evaluate --config k400.yaml --checkpoint k400.pt --output runs/k400 \\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from tdn.errors import UserError
 from tdn.training.precision import Precision
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Batch, Loader
+
+_log = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -39,8 +43,38 @@ def predict(
         The batch, and its logits: (B, classes), float32, on the device.
     """
     model.eval()
+    forward = _FittingForward(model)
     bar_settings = {"desc": bar, "unit": "step", "leave": False, "dynamic_ncols": True}
     for batch in tqdm(loader, disable=bar is None, **bar_settings):
         with precision.autocast():
-            logits = model(batch.clips.to(device, non_blocking=True))
+            logits = forward(batch.clips.to(device, non_blocking=True))
         yield batch, logits.float()
+
+
+class _FittingForward:
+    """Runs a network on as many clips at a time as the device's memory takes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._most: int | None = None
+        """Clips that fit; None as long as all did."""
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        """The logits of (B, T, 5, H, W, 3) clips.
+
+        Raises:
+            UserError: Not even one clip fits.
+        """
+        while True:
+            parts = clips.split(self._most or len(clips))
+            try:
+                return torch.cat([self._model(part) for part in parts])
+            except torch.OutOfMemoryError:
+                if len(parts[0]) == 1:
+                    raise UserError(
+                        "evaluation: the device's memory takes not even one clip; choose fewer "
+                        "segments or a smaller evaluation.crop_size"
+                    ) from None
+                self._most = (len(parts[0]) + 1) // 2
+                _log.info("the device's memory takes %d clips at a time", self._most)
+                torch.cuda.empty_cache()

@@ -67,6 +67,10 @@ class Scores:
             np.concatenate([part.logits for part in parts])[order],
         )
 
+    def rows(self, places: npt.NDArray[np.int64]) -> Scores:
+        """Those of some videos, by their places here."""
+        return Scores(self.indices[places], self.labels[places], self.logits[places])
+
     @classmethod
     def load(cls, path: Path) -> Scores:
         """Read what ``save`` wrote.

@@ -19,13 +19,14 @@ ROOT = Path(__file__).parents[2]
 
 # Waits for the others, opens a list's manifest, and tells how many clips this process probed.
 _TOGETHER = """
-import sys, time
+import logging, sys, time
 from pathlib import Path
 from tdn.pipelines import indexing
 from tdn.errors import UserError
 from tdn.pipelines.indexing import index_list
 from tdn.pipelines.manifest_cache import manifest_of
 
+logging.basicConfig(level=logging.INFO)
 probed = 0
 probe_clips = indexing.probe_clips
 
@@ -66,6 +67,7 @@ def test_of_processes_that_start_together_one_probes(videos, tmp_path, world):
     for process in [start(rank) for rank in range(world)]:
         out, err = process.communicate()
         assert process.returncode == 0, err
+        assert "5.webm: is empty" in err  # told by each, as only one shows its news
         answers.append(out.strip().partition(" "))
     assert sorted(int(probed) for probed, _, _ in answers) == [0] * (world - 1) + [6]
     assert len({found for _, _, found in answers}) == 1
