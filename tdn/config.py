@@ -208,6 +208,10 @@ class TrainingConfig:
     ema: float = 0.0
     """Decay of a moving average of weights and running statistics, such as 0.9999: it is what is
     validated and tested, and kept in checkpoints beside the network. 0 is off, as published."""
+    compile: Literal["none", "default", "reduce-overhead"] = "none"
+    """torch.compile of the network's steps, which begin minutes later: default fuses what lies
+    between convs; reduce-overhead also records CUDA graphs, for networks or batches so small that
+    the GPU waits for Python."""
     gradient_compression: Literal["none", "bf16"] = "none"
     """Several processes: bf16 sends gradients as such, half the bytes, for hosts whose network the
     steps wait for; none sends fp32."""

@@ -310,6 +310,7 @@ def check_config(config: Config) -> None:
                 f"training.{key}: mixes the clips of a batch, but data.batch_size is "
                 f"{config.data.batch_size}; give at least 2"
             )
+    _check_compilation(config)
     classes = config.model.num_classes
     for label, mirrored in flip_map(config.data.flip_labels).items():
         if not (0 <= label < classes and 0 <= mirrored < classes):
@@ -321,4 +322,25 @@ def check_config(config: Config) -> None:
         raise UserError(
             "evaluation.crops: 10 mirrors clips, which data.flip and data.flip_labels say changes "
             "their class; give 5 crops"
+        )
+
+
+def _check_compilation(config: Config) -> None:
+    training = config.training
+    if training.compile != "none" and training.checkpoint_stages:
+        raise UserError(
+            "training.compile: torch cannot compile stages that are computed twice, and decides "
+            "itself what is; give training.checkpoint_stages [], or compile none"
+        )
+    if training.compile != "reduce-overhead":
+        return
+    if training.accumulate > 1:
+        raise UserError(
+            "training.compile: reduce-overhead keeps gradients where its next CUDA graph writes, "
+            f"but training.accumulate is {training.accumulate}; give default"
+        )
+    if training.sync_bn:
+        raise UserError(
+            "training.compile: reduce-overhead cannot record the communication of "
+            "training.sync_bn in a CUDA graph; give default"
         )

@@ -16,6 +16,7 @@ from tdn.network import Network
 from tdn.trained import create_network
 from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
+from tdn.training.compilation import check_compiler
 from tdn.training.distributed import Processes
 from tdn.training.elastic import keep_global_batch
 from tdn.training.ema import WeightAverage
@@ -104,6 +105,7 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
     if start.checkpoint is not None and start.path is not None:
         config = keep_global_batch(config, start.checkpoint, start.path, processes.world_size)
     precision = choose_precision(config.training.precision, processes.device)
+    check_compiler(config.training.compile, processes.device)
     place = {"rank": processes.rank, "world_size": processes.world_size}
     train_loader = stack.enter_context(closing(tdn.create_loader(config, "train", **place)))
     validation_loader = stack.enter_context(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdn.config import Config
+from tdn.training.compilation import compiled
 from tdn.training.distributed import Processes
 from tdn.training.ema import WeightAverage
 from tdn.training.groups import MULTIPLIER
@@ -52,8 +53,9 @@ class TrainingStep:
         optimizer: Over its parameters.
         precision: What the network computes in.
         schedule: The learning rate by step.
-        config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` accumulation,
-            compression of gradients, label smoothing, mixup, cutmix and what is not finite.
+        config: The rest: ``seed``, ``optimizer.clip_norm``, and of ``training`` compilation,
+            accumulation, compression of gradients, label smoothing, mixup, cutmix and what is not
+            finite.
         processes: Gradients are averaged over them.
         average: Takes in the network after each update.
     """
@@ -74,7 +76,10 @@ class TrainingStep:
         self._parameters = list(model.parameters())
         training = config.training
         self._network = replicated(
-            model, processes, training.accumulate, training.gradient_compression
+            compiled(model, training.compile),
+            processes,
+            training.accumulate,
+            training.gradient_compression,
         )
         self._guard = UpdateGuard(model, optimizer) if training.non_finite == "skip" else None
         self._precision = precision

@@ -126,6 +126,13 @@ def test_plain_values_only(tmp_path):
         ("training:\n  stall_timeout: -1\n", ["training.stall_timeout", "from 0"]),
         ("training:\n  non_finite: ignore\n", ["training.non_finite", "stop, skip"]),
         ("training:\n  non_finite_limit: 0\n", ["training.non_finite_limit", "from 1"]),
+        ("training: {compile: true}\n", ["training.compile", "reduce-overhead"]),
+        (
+            "training: {compile: default, checkpoint_stages: [1]}\n",
+            ["compile", "checkpoint_stages"],
+        ),
+        ("training: {compile: reduce-overhead, accumulate: 2}\n", ["compile", "accumulate is 2"]),
+        ("training: {compile: reduce-overhead, sync_bn: true}\n", ["compile", "training.sync_bn"]),
         ("data:\n  crop_size: [224]\n", ["data.crop_size"]),
         ("data:\n  crop_size: big\n", ["data.crop_size", "big"]),
         ("data:\n  flip: maybe\n", ["data.flip", "maybe"]),

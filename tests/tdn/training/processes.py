@@ -23,7 +23,7 @@ import tdn
 from tdn.config import TrainingConfig
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
-from tdn.training import step
+from tdn.training import compilation, step
 from tdn.training.distributed import open_processes
 from tdn.training.replicas import replicated
 from tdn.training.trainer import train
@@ -91,7 +91,7 @@ def accumulate(folder: Path) -> None:
 
 
 def compress(folder: Path) -> None:
-    """Gradients as bf16, averaged once in two batches; and how replicas are set up."""
+    """Gradients as bf16, averaged once in two batches; compiled; and how replicas are set up."""
     config = synthetic.tiny_config(
         str(folder / "run"),
         model__name="tiny",
@@ -101,11 +101,15 @@ def compress(folder: Path) -> None:
         training__gradient_compression="bf16",
     )
     train(config)
+    compilation.BACKEND = "aot_eager"  # inductor takes a minute
+    config.output, config.training.compile = str(folder / "compiled"), "default"
+    train(config)
     with open_processes(config.training) as processes:
         for passes in (1, 2):
             replica = replicated(nn.Linear(2, 2), processes, passes)
             views = replica.gradient_as_bucket_view, replica.find_unused_parameters
             keep(folder, f"replica{passes}", [replica.static_graph, *views])
+            del replica
 
 
 def average_weights(folder: Path) -> None:
@@ -317,7 +321,7 @@ def gather(folder: Path) -> None:
 
 def destroy_and_count() -> None:
     """Leave the group, and note how many replicas of a network still belong to it."""
-    REPLICAS.append(sum(isinstance(thing, DistributedDataParallel) for thing in gc.get_objects()))
+    REPLICAS.append(sum(type(thing) is DistributedDataParallel for thing in gc.get_objects()))
     destroy()
 
 

@@ -132,6 +132,15 @@ def test_gradients_may_travel_in_half_the_bytes(two):
         assert (compressed[name] - value).abs().max() > 1e-5
 
 
+def test_compiled_replicas_learn_the_same(two):
+    plain, compiled = (
+        weights(two / "compress" / name / "checkpoints" / "last.pt") for name in ("run", "compiled")
+    )
+    assert list(plain) == list(compiled)
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)
+
+
 def test_replicas_know_that_every_parameter_takes_part(two):
     """Static graph where every pass averages, gradients without a copy, no search for unused."""
     assert read(two / "compress", "replica1") == [[True, True, False]] * 2
@@ -299,7 +308,7 @@ def test_videos_that_are_lost_are_counted_over_all_processes(two):
     assert torch.load(last_checkpoint, weights_only=True)["step"] == 5 * last[0] + last[1] + 1
 
 
-@pytest.mark.parametrize("task", ["run_and_evaluate", "diverge_on_one"])
+@pytest.mark.parametrize("task", ["run_and_evaluate", "compress", "diverge_on_one"])
 def test_no_replica_of_the_network_outlives_the_group(two, task):
     """It would hold the group's threads and Python's lock at once, which now and then hangs."""
     assert [set(replicas) for replicas in read(two / task, "replicas")] == [{0}, {0}]
