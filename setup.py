@@ -63,6 +63,7 @@ setup(
     ],
     extras_require={
         "timm": ["timm>=1.0"],  # backbones for tdn.adapter
+        "wandb": ["wandb>=0.31"],  # logging.wandb
         "export": EXPORT,
         "test": [
             "pytest>=8",

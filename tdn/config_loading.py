@@ -207,6 +207,11 @@ def _is_crop(value: Any) -> bool:
     return len(sides) == 2 and all(side >= 33 for side in sides)
 
 
+def _is_project(value: str) -> bool:
+    parts = value.split("/")
+    return not value or (len(parts) <= 2 and all(part.strip() for part in parts))
+
+
 def _are_factors(value: Mapping[str, float]) -> bool:
     known = {"lr", "weight_decay"}
     return value.keys() <= known and all(0 <= factor < math.inf for factor in value.values())
@@ -292,6 +297,7 @@ _RULES = (
     Rule("training.cutmix", lambda v: 0 <= v < math.inf, "a number from 0 (off), such as 1"),
     Rule("training.validate_every", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.log_every", lambda v: v >= 1, "a whole number from 1"),
+    Rule("logging.wandb", _is_project, "a project, entity/project, or '' for none"),
     Rule("logging.line_every", lambda v: 0 <= v < math.inf, "seconds from 0 (0: epochs only)"),
     Rule("training.cpu_threads", lambda v: v >= 0, "a whole number from 0 (0: torch's choice)"),
 )

@@ -59,6 +59,7 @@ class RunFolder:
         self.log = self.root / "log.jsonl"
         self.tensorboard = self.root / "tensorboard"
         self.profile = self.root / "profile"
+        self.wandb_run = self.root / "wandb-run.txt"
         self.checkpoints = self.root / "checkpoints"
         self.last = self.checkpoints / "last.pt"
         self.best = self.checkpoints / "best.pt"
@@ -94,7 +95,8 @@ class RunFolder:
         """
         if resumed_from is None or resumed_from.resolve().parent != self.checkpoints.resolve():
             events = self.tensorboard.glob("events.*")
-            for path in (self.last, self.best, self.log, *self.earlier(), *events):
+            former = (self.last, self.best, self.log, self.wandb_run, *self.earlier(), *events)
+            for path in former:
                 path.unlink(missing_ok=True)
         elif resumed_from.resolve() != self.last.resolve():
             self._go_back(resumed_from, step)

@@ -28,6 +28,7 @@ from tdn.training.metrics import Summary
 from tdn.training.profiling import StepProfiler, parse_steps
 from tdn.training.progress import Progress
 from tdn.training.reporting.journal import Journal
+from tdn.training.reporting.wandb import check_wandb
 from tdn.training.result import TrainingResult
 from tdn.training.run_folder import RunFolder
 from tdn.training.run_lock import run_lock
@@ -63,6 +64,8 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
         with processes.failing_together():
             check_schedule(config, global_batch(config, processes.world_size))
             steps = parse_steps(profile) if profile is not None else None
+            if processes.is_main:
+                check_wandb(config.logging.wandb)
             folder = RunFolder(config.output)
             if processes.is_main:
                 stack.enter_context(run_lock(folder.root))

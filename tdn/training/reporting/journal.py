@@ -13,6 +13,7 @@ from tdn.training.reporting.console import Console, shows_bar
 from tdn.training.reporting.record import JsonLines
 from tdn.training.reporting.sinks import Sink
 from tdn.training.reporting.tensorboard import TensorBoard
+from tdn.training.reporting.wandb import WandB
 from tdn.training.run_folder import RunFolder
 
 
@@ -55,6 +56,8 @@ class Journal:
 
     def _open(self) -> None:
         logging = self._config.logging
+        if logging.wandb:  # first: nothing is written if it refuses
+            self._sinks.append(WandB(self._folder, self._config))
         record = JsonLines(self._folder.log, self._step, self._validation_due)
         self._sinks.append(record)
         if logging.tensorboard:
