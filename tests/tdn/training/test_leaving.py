@@ -1,25 +1,16 @@
-"""How processes leave a run that cannot go on."""
+"""How processes leave a run that cannot go on; two real ones are in test_kill_trials."""
 
 from __future__ import annotations
 
 import atexit
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import torch
 import torch.distributed as dist
 
 from tdn.errors import UserError
 from tdn.training.board import Board
 from tdn.training.leaving import leave
-from tests.tdn.training.test_resuming import record
-from tests.tdn.training.test_trainer import events
 
-SCRIPT = Path(__file__).with_name("leaving_run.py")
-ROOT = Path(__file__).parents[3]
 LOST = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
 
 
@@ -79,25 +70,3 @@ def test_a_request_to_stop_keeps_its_status(ends, boards):
     assert told(leave(SystemExit(75), 1, boards[0])) == ("exit", 75)
     assert told(leave(LOST, 0, boards[1])) == ("exit", 75)
     assert told(leave(KeyboardInterrupt(), 1, Board(None))) == ("exit", 130)
-
-
-def test_a_mistake_in_the_middle_of_a_step_ends_all_with_one_line_and_torchrun_goes_on(
-    tmp_path,
-):
-    """The second process fails while the first one waits for it in a collective."""
-    found = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "--max-restarts", "1", str(SCRIPT), str(tmp_path / "run")],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    lines = [line for line in found.stderr.splitlines() if "torch/distributed" not in line]
-    assert lines.count("tdn: clip.webm: gone") == 1
-    assert "Traceback" not in found.stderr
-    assert [event["step"] for event in events(tmp_path / "run", "start")] == [0, 5]
-    assert [line["step"] for line in record(tmp_path / "run") if line["event"] == "train"] == [
-        2, 4, 5, 6, 8, 10, 12, 14, 15
-    ]  # fmt: skip
-    assert torch.load(tmp_path / "run" / "checkpoints" / "last.pt")["step"] == 15
-    assert not (tmp_path / "run" / ".lock").exists()
