@@ -19,7 +19,7 @@ from tdn.errors import UserError
 from tdn.pipelines.decoders import describe_decoders
 from tdn.pipelines.faults import dali_reason, find_undecodable
 from tdn.pipelines.file_checks import FileChecks
-from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.list_checks import check_labels, check_lists
 from tdn.pipelines.manifest_cache import manifest_of
 from tdn.pipelines.memory import check_memory, memory_need
 from tdn.pipelines.plans import Planner, View
@@ -242,6 +242,8 @@ def create_loader(
     source = getattr(config.data, key)
     if not source:
         raise UserError(f"data.{key}: is empty; give the list of {split} videos")
+    if split == "train":
+        check_lists(config)
     manifest = manifest_of(
         source,
         config.data.root,
@@ -249,7 +251,13 @@ def create_loader(
         template=config.data.frame_template,
         progress=config.logging.progress,
     )
-    _check_labels(manifest, config.model.num_classes)
+    check_labels(
+        manifest.list_path,
+        manifest.labels,
+        lambda row: manifest.value(row, "line"),
+        manifest.classes,
+        config.model.num_classes,
+    )
     data = config.data
     if split == "test" and config.evaluation.batch_size:
         data = dataclasses.replace(data, batch_size=config.evaluation.batch_size)
@@ -271,22 +279,6 @@ def create_loader(
     if rank == 0:
         _log.info("%s", loader.describe())
     return loader
-
-
-def _check_labels(manifest: Manifest, num_classes: int) -> None:
-    if manifest.classes and len(manifest.classes) != num_classes:
-        raise UserError(
-            f"{manifest.list_path}: names {len(manifest.classes)} classes, but model.num_classes "
-            f"is {num_classes}; correct it, or give the names of all classes with data.classes"
-        )
-    wrong = np.flatnonzero(manifest.labels >= num_classes)
-    if len(wrong):
-        row = int(wrong[0])
-        raise UserError(
-            f"{manifest.list_path}:{manifest.value(row, 'line')}: label {manifest.labels[row]} is "
-            f"not among the {num_classes} classes (0 to {num_classes - 1}); correct the line or "
-            "model.num_classes"
-        )
 
 
 def _check_count(planner: Planner) -> None:

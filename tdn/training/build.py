@@ -12,11 +12,13 @@ from torch import nn
 
 import tdn
 from tdn.config import Config
+from tdn.errors import UserError
 from tdn.network import Network
 from tdn.trained import create_network
 from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
 from tdn.training.compilation import check_compiler
+from tdn.training.disk_room import check_room
 from tdn.training.distributed import Processes
 from tdn.training.elastic import keep_global_batch
 from tdn.training.ema import WeightAverage
@@ -90,22 +92,57 @@ def find_start(config: Config, folder: RunFolder, processes: Processes) -> Start
     return Start(state, checkpoint, path)
 
 
-def build(config: Config, processes: Processes, start: Start, stack: ExitStack) -> Parts:
+def build(
+    config: Config, folder: RunFolder, processes: Processes, start: Start, stack: ExitStack
+) -> Parts:
     """Make the parts of a run; without communication, so that a mistake on one host is told.
+
+    What takes long comes last: to read lists, and to index their videos.
 
     Args:
         config: The run's configuration.
+        folder: Where it is kept.
         processes: Those of the run.
         start: Where it begins.
         stack: Closes the loaders.
 
     Raises:
-        UserError: Data, device, pretrained weights or optimizer are not what they should be.
+        UserError: Data, device, pretrained weights or optimizer are not what they should be, or the
+            disk has no room for the checkpoints.
     """
+    for key in ("train_list", "validation_list"):
+        if not getattr(config.data, key):
+            raise UserError(f"data.{key}: is empty; give the list of its videos")
     if start.checkpoint is not None and start.path is not None:
         config = keep_global_batch(config, start.checkpoint, start.path, processes.world_size)
     precision = choose_precision(config.training.precision, processes.device)
     check_compiler(config.training.compile, processes.device)
+    model, pretrained = _initial_model(config, start.checkpoint)
+    model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    recompute_stages(model, config.training.checkpoint_stages)
+    if config.training.sync_bn and not processes.alone:
+        synchronise_norms(model)
+    optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
+    average = _initial_average(config.training.ema, model, start.checkpoint)
+    check_room(folder.checkpoints, config, model)
+    train_loader, validation_loader, pace = _open_lists(config, processes, start, stack)
+    return Parts(
+        config,
+        model,
+        optimizer,
+        precision,
+        train_loader,
+        validation_loader,
+        pace,
+        pretrained,
+        average,
+    )
+
+
+def _open_lists(
+    config: Config, processes: Processes, start: Start, stack: ExitStack
+) -> tuple[Loader, Loader, Pace]:
+    """The loaders of both lists, which must go together and with what the run goes on from."""
     place = {"rank": processes.rank, "world_size": processes.world_size}
     train_loader = stack.enter_context(closing(tdn.create_loader(config, "train", **place)))
     validation_loader = stack.enter_context(
@@ -123,23 +160,7 @@ def build(config: Config, processes: Processes, start: Start, stack: ExitStack) 
         check_same_pace(start.checkpoint, start.path, pace)
         former = start.checkpoint.get("classes", ())
         check_same_classes("data.train_list", train_loader.classes, str(start.path), former)
-    model, pretrained = _initial_model(config, start.checkpoint)
-    model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recompute_stages(model, config.training.checkpoint_stages)
-    if config.training.sync_bn and not processes.alone:
-        synchronise_norms(model)
-    optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
-    return Parts(
-        config,
-        model,
-        optimizer,
-        precision,
-        train_loader,
-        validation_loader,
-        pace,
-        pretrained,
-        _initial_average(config.training.ema, model, start.checkpoint),
-    )
+    return train_loader, validation_loader, pace
 
 
 def check_same_data(processes: Processes, **loaders: Loader) -> None:

@@ -76,7 +76,7 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
         if start.state.epoch >= config.training.epochs:
             return _already_complete(start, folder, processes)
         with processes.failing_together():
-            parts = build(config, processes, start, stack)
+            parts = build(config, folder, processes, start, stack)
             pace = parts.pace
             left = config.training.epochs * pace.steps_per_epoch - pace.steps_done(start.state)
             profiler = StepProfiler(steps, left, folder.profile, processes)
