@@ -17,6 +17,7 @@ from tdn.doctor.data import check_split
 from tdn.doctor.findings import Finding, fail, mistake, ok, warn
 from tdn.errors import UserError
 from tdn.trained import create_network
+from tdn.training.compilation import check_compiler
 from tdn.training.distributed import device_name
 from tdn.training.optimizers import apex_obstacle
 from tdn.training.precision import choose_precision
@@ -63,8 +64,9 @@ def _processes(device: torch.device) -> int:
 
 
 def _device(config: Config, device: torch.device) -> Finding:
-    """The device, the arithmetic on it, and who runs the optimizer."""
+    """The device, the arithmetic on it, who runs the optimizer, and whether torch compiles."""
     precision = choose_precision(config.training.precision, device)
+    check_compiler(config.training.compile, device)
     if config.optimizer.backend == "apex":
         obstacle = apex_obstacle(config.optimizer.name, device, {torch.float32})
         if obstacle is not None:

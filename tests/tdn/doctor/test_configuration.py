@@ -166,10 +166,18 @@ def test_a_gpu_that_is_not_there(recipe, listed):
     assert found["data.train_list"].level == "ok"
 
 
-def test_apex_that_is_asked_for_without_a_gpu(recipe, listed):
-    found = of_lists(recipe, listed, **{"optimizer.backend": "apex"})
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optimizer.backend", "apex"),
+        ("training.precision", "tf32"),
+        ("training.compile", "reduce-overhead"),
+    ],
+)
+def test_what_is_asked_for_without_a_gpu(recipe, listed, key, value):
+    found = of_lists(recipe, listed, **{key: value})
     assert found["device"].level == "fail"
-    assert "optimizer.backend" in found["device"].found
+    assert key in found["device"].found
 
 
 def test_an_output_folder_that_cannot_be(recipe, listed):
