@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO_SEED ?= 1
 
-.PHONY: help demo test lint check clean
+.PHONY: help demo test browser lint clean
 
 help:
 	@echo "make demo   install, make video data, train TDN and a frame-only network, compare them"
@@ -17,8 +17,17 @@ help:
 demo: $(VENV)/installed
 	$(RUN) -m tdn demo --config configs/demo.yaml --output runs/demo --seed $(DEMO_SEED)
 
-test: $(VENV)/installed-for-tests lint
+test: $(VENV)/installed-for-tests lint browser
 	$(RUN) -m pytest -n 2
+
+# Reports are looked at in a real browser. Without one, and without the right to install it, those
+# tests are skipped and pytest says so.
+browser:
+	@command -v chromium chromium-browser google-chrome chrome > /dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends chromium > /dev/null; \
+	  fi || echo "no browser could be installed: tests of reports will be skipped"
 
 lint: $(VENV)/installed-for-tests
 	$(RUN) -m ruff check .

@@ -43,7 +43,7 @@ setup(
     python_requires=">=3.10",
     packages=list(PACKAGES),
     package_dir=PACKAGES,
-    package_data={"tdn": ["py.typed"]},
+    package_data={"tdn": ["py.typed"], "tdn.report": ["page.html"]},
     install_requires=[
         "torch>=2.11",
         "triton>=3.6",  # torch's CUDA build pins its own version; the CPU build brings none
@@ -58,6 +58,7 @@ setup(
         "tensorboard>=2.17",
         "pillow>=10",
         "matplotlib>=3.9",
+        "jinja2>=3.1",
         "scikit-image>=0.24",
         "packaging>=23",
     ],

@@ -35,6 +35,7 @@ COMMANDS = (
     "index",
     "transcode",
     "visualize",
+    "report",
     "doctor",
     "demo-data",
     "demo",

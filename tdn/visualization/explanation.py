@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,28 +62,34 @@ def explain(
     """
     place = resolve_device(device)
     trained = load_trained(checkpoint, config, classes=classes)
-    other = _without_temporal_modules(trained) if baseline is None else _baseline(trained, baseline)
+    compared_with = list(_compared_with(trained, baseline))
     chosen = None if label is None else _label(label, trained.classes)
     clip = centre_clip(video, trained.config, place)
     model = trained.model.to(place)
     found = activation_map(model, clip.clip, chosen, layer)
-    compared = activation_map(other.to(place), clip.clip, found.label, layer)
     name = trained.classes[found.label]
-    without = "without its temporal modules" if baseline is None else Path(baseline).parts[-3:][0]
+    maps = [
+        Heat("what the network is fed", None),
+        Heat(f"{trained.config.model.name}: {name}, {100 * found.probability:.1f} %", found.heat),
+    ]
+    for title, other in compared_with:
+        compared = activation_map(other.to(place), clip.clip, found.label, layer)
+        maps.append(Heat(f"{title}: {name}, {100 * compared.probability:.1f} %", compared.heat))
+    responses = temporal_responses(model, clip.clip)
     return Explanation(
         clip.clip[0].cpu().numpy(),
         clip.seconds,
-        (
-            Heat("what the network is fed", None),
-            Heat(f"{trained.config.model.name}: {name}, {_percent(found.probability)}", found.heat),
-            Heat(f"{without}: {name}, {_percent(compared.probability)}", compared.heat),
-        ),
-        tuple(Heat(key, heat) for key, heat in temporal_responses(model, clip.clip).items()),
+        tuple(maps),
+        tuple(Heat(title, heat) for title, heat in responses.items()),
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _compared_with(trained: Trained, baseline: str | Path | None) -> Iterator[tuple[str, Network]]:
+    """The network without temporal modules, and what to call it; none for one that has none."""
+    if baseline is not None:
+        yield f"{Path(*Path(baseline).parts[-3:])}", _baseline(trained, baseline)
+    elif not trained.config.model.name.startswith("tsn_"):
+        yield "without its temporal modules", _without_temporal_modules(trained)
 
 
 def _label(given: str, classes: tuple[str, ...]) -> int:

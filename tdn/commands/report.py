@@ -1,0 +1,50 @@
+"""Write one page about a run: curves, speed, classes, examples, configuration, environment.
+
+The page needs nothing but a browser: it loads nothing. What tdn evaluate wrote to the run folder is
+on it, with activation maps of some mistakes and some successes, where the videos are still there.
+
+  tdn report runs/mine                      writes runs/mine/report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tdn.errors import UserError
+
+HELP = "write one page about a run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("run", metavar="RUN", help="run folder of tdn train")
+    parser.add_argument(
+        "--output", metavar="FILE", help="page to write, .html (report.html in the run folder)"
+    )
+    parser.add_argument(
+        "--examples", type=int, default=6, metavar="N", help="videos with activation maps (6)"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where activation maps are computed: auto takes a GPU if there is one (auto)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page and print its path."""
+    folder = Path(arguments.run)
+    output = Path(arguments.output) if arguments.output else folder / "report.html"
+    if output.suffix.lower() != ".html":
+        raise UserError(f"--output: '{output}' does not fit; give a file name that ends in .html")
+    if arguments.examples < 0:
+        raise UserError(f"--examples: {arguments.examples} does not fit; give a number from 0")
+    from tdn.report.page import write_report
+
+    for problem in write_report(folder, output, arguments.examples, arguments.device):
+        print(f"tdn report: {problem}", file=sys.stderr)
+    print(output)
+    return 0
