@@ -23,11 +23,14 @@ test: $(VENV)/installed-for-tests lint browser
 # Reports are looked at in a real browser. Without one, and without the right to install it, those
 # tests are skipped and pytest says so.
 browser:
-	@command -v chromium chromium-browser google-chrome chrome > /dev/null || \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	      apt-get install -y -qq --no-install-recommends chromium > /dev/null; \
-	  fi || echo "no browser could be installed: tests of reports will be skipped"
+	@for name in chromium chromium-browser google-chrome chrome; do \
+	  command -v $$name > /dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends chromium > /dev/null && exit 0; \
+	fi; \
+	echo "no browser could be installed: tests of reports will be skipped"
 
 lint: $(VENV)/installed-for-tests
 	$(RUN) -m ruff check .
