@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tdn.config import Config
 from tdn.errors import UserError
@@ -14,12 +16,23 @@ def read_config(arguments: argparse.Namespace) -> Config:
 
     Raises:
         UserError: As ``tdn.config_loading.load_config``.
-        SystemExit: The same mistake, in processes of a host that leave the telling to the first.
+        SystemExit: As ``told_once``.
     """
     from tdn.config_loading import load_config
 
-    try:
+    with told_once():
         return load_config(arguments.config, arguments.overrides)
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Leave it to the first process of a host to tell of a mistake that all its processes meet.
+
+    Raises:
+        SystemExit: The mistake, in the others.
+    """
+    try:
+        yield
     except UserError:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise

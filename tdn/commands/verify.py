@@ -22,6 +22,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from tdn.commands.configuration import told_once
 from tdn.errors import UserError
 
 HELP = "measure the published accuracies with your data and checkpoints"
@@ -81,21 +82,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, report, and print the table."""
-    data = _pairs("--data", arguments.data, "ssv1=/data/ssv1")
-    files = _pairs("--checkpoint", arguments.checkpoint, "ssv1_r50_8f=best.pth.tar")
-    settings = _settings(_pairs("--set", arguments.set, "data.batch_size=4"))
     from tdn.verification.claims import read_claims
     from tdn.verification.planning import Sources
     from tdn.verification.report import Report
     from tdn.verification.verifying import Verification
 
+    with told_once():
+        settings = _settings(_pairs("--set", arguments.set, "data.batch_size=4"))
+        data = _pairs("--data", arguments.data, "ssv1=/data/ssv1")
+        files = _pairs("--checkpoint", arguments.checkpoint, "ssv1_r50_8f=best.pth.tar")
+        claims = read_claims(Path(arguments.claims))
     paths = {recipe: Path(file) for recipe, file in files.items()}
-    verification = Verification(
-        read_claims(Path(arguments.claims)),
-        Sources(data, Path(arguments.checkpoints), paths),
-        Path(arguments.output),
-        settings,
-    )
+    sources = Sources(data, Path(arguments.checkpoints), paths)
+    verification = Verification(claims, sources, Path(arguments.output), settings)
     for _ in verification.run():
         if verification.is_main:
             Report(verification).write()  # an interrupted run leaves what it has

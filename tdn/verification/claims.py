@@ -110,7 +110,7 @@ def read_claims(path: Path) -> Claims:
     for name, data in known.items():
         if not (0 <= data.tolerance < math.inf and data.videos >= 0):
             raise UserError(f"{path}: data {name!a}: tolerance and videos must be numbers from 0")
-    load = functools.cache(lambda name: load_config(_recipe_path(path, name)))
+    load = functools.cache(lambda name: _recipe(_recipe_path(path, name)))
     claims: list[Claim] = []
     for place, value in enumerate(entries, start=1):
         where = f"{path}: claim {place}"
@@ -187,3 +187,9 @@ def _check_entry(
 
 def _recipe_path(claims: Path, name: str) -> Path:
     return claims.parent / f"{name}.yaml"
+
+
+def _recipe(path: Path) -> Config:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such recipe; correct its name, or put it there")
+    return load_config(path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,11 +73,18 @@ def claim(frames, crops, recipes, claimed, data="demo"):
     )
 
 
-def verify(place: Path, *words: object) -> tuple[int, dict, str]:
+def verify(place: Path, *words: object, processes: int = 1) -> tuple[int, dict, str]:
     output = place / "verified"
     shutil.rmtree(output, ignore_errors=True)
     options = ["--claims", place / "claims.yaml", "--checkpoints", place / "checkpoints"]
-    status = cli.main(["verify", *map(str, (*options, "--output", output, *words))])
+    command = ["verify", *map(str, (*options, "--output", output, *words))]
+    if processes == 1:
+        status = cli.main(command)
+    else:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        torchrun += [f"--nproc-per-node={processes}", "-m", "tdn"]
+        done = subprocess.run([*torchrun, *command], timeout=200, check=False)
+        status = done.returncode
     report = json.loads((output / "report.json").read_text())
     return status, report, (output / "report.md").read_text()
 
@@ -138,6 +147,7 @@ def test_every_measurement_is_of_the_claims_protocol_and_made_once(place, capsys
 
 
 def test_what_fails_is_not_run_and_says_why(place, tmp_path, capsys):
+    """On two processes: the one that does not tell goes on, too."""
     (tmp_path / "text.pt").write_text("no checkpoint")
     (place / "claims.yaml").write_text(
         "data:\n  demo: {tolerance: 100}\nclaims:\n"
@@ -146,8 +156,9 @@ def test_what_fails_is_not_run_and_says_why(place, tmp_path, capsys):
         + claim([3], 1, ["demo_3f"], {"top1": 50})
     )
     words = ["--data", f"demo={place / 'root'}", "--checkpoint", f"demo_2f={tmp_path / 'text.pt'}"]
-    status, report, _ = verify(place, *words)
+    status, report, _ = verify(place, *words, processes=2)
     assert status == 1
+    assert report["measurements"][-1]["world_size"] == 2
     assert [c["status"] for c in report["claims"]] == ["Not run", "Not run", "Verified"]
     assert all("text.pt" in c["note"] for c in report["claims"][:2])
     status, report, _ = verify(place)
