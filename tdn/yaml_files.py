@@ -16,12 +16,13 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list as a key: refused below
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"'{key.value}' stands twice", problem_mark=key.start_mark
                 )
-            if isinstance(key.value, str):
-                seen.add(key.value)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -51,6 +52,9 @@ def read_yaml(path: Path, what: str = "configuration", option: str = "--config")
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "malformed"
         raise UserError(f"{where}: not valid YAML: {problem}") from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # What PyYAML lets through of impossible dates and of values that do not fit their tag.
+        raise UserError(f"{path}: not valid YAML: a value does not fit its type") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
