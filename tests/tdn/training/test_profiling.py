@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.errors import UserError
+from tdn.training.distributed import Processes
 from tdn.training.profiling import StepProfiler, StepRange, parse_steps
 from tdn.training.run_folder import RunFolder
 from tdn.training.trainer import TrainingResult, train
@@ -137,6 +138,16 @@ def test_what_is_no_range_is_refused(text):
     with pytest.raises(UserError, match=r"--profile.*10\.\.15") as error:
         parse_steps(text)
     assert "\n" not in str(error.value)
+
+
+def test_after_its_steps_it_costs_nothing(tmp_path):
+    processes = Processes(rank=0, world_size=1, device=torch.device("cpu"))
+    with StepProfiler(StepRange(1, 1), 5, tmp_path / "profile", processes) as profiler:
+        profiler.begin_step()
+        assert processes.whereabouts.followers
+        profiler.begin_step()
+        assert not processes.whereabouts.followers
+        assert not torch.autograd._profiler_enabled()
 
 
 def test_without_a_range_nothing_is_recorded(tmp_path, tiny, monkeypatch):

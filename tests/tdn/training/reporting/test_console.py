@@ -58,6 +58,17 @@ def test_a_line_within_an_epoch_says_where_it_is_and_the_means_since_the_last(ca
     assert "loss 23.5" in second
 
 
+def test_lines_are_in_the_file_at_once(monkeypatch):
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file))
+    console = Console(epochs=2, steps_per_epoch=4, show_bar=False, line_every=60.0)
+    console.write(start_event(time=0.0))
+    for step in (2, 4):
+        console.write(train_event(step, time=100.0 * step))
+        last = file.getvalue().decode().splitlines()[-1]
+        assert ("step 2/4" in last) == (step == 2)
+
+
 @pytest.mark.parametrize(
     ("processes", "device", "share"),
     [(1, "CPU", None), (2, "CPU", "2.0 per process"), (2, "NVIDIA H100", "2.0 per GPU")],
