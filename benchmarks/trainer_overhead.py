@@ -152,6 +152,7 @@ def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
             return ResidentLoader(batch, (rounds + 1) * steps + 1, before_step)
         return ResidentLoader(batch, 1, lambda _: None)
 
+    config.data.train_list = config.data.validation_list = "resident"
     config.training.epochs, config.training.log_every = 1, steps
     config.schedule.name = "constant"
     former, tdn.create_loader = tdn.create_loader, create_loader  # type: ignore[assignment]
