@@ -14,6 +14,7 @@ from tdn.evaluation.evaluator import evaluate
 from tdn.training.ema import WeightAverage
 from tdn.training.trainer import TrainingResult, train
 from tests.tdn.synthetic import TinyNetwork, make_batch, tiny_config
+from tests.tdn.training.test_step import make_step
 
 
 def run(folder: Path, **settings: object) -> TrainingResult:
@@ -58,6 +59,19 @@ def test_the_average_is_apart_from_the_network():
     assert all(p.requires_grad for p in model.parameters())
     theirs = {tensor.data_ptr() for tensor in model.state_dict().values()}
     assert all(tensor.data_ptr() not in theirs for tensor in average.module.state_dict().values())
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_it_takes_in_the_network_after_each_update(accumulate):
+    torch.manual_seed(0)
+    model = TinyNetwork("tiny_bn", 6, 0.0, 16)
+    average, replayed = WeightAverage(model, 0.5), WeightAverage(model, 0.5)
+    step = make_step(model, average=average, training__accumulate=accumulate)
+    for number in range(20, 23):
+        step([make_batch(np.arange(8))] * accumulate, number)
+        replayed.update(number)
+    assert_same(average.module.state_dict(), replayed.module.state_dict())
+    assert not torch.equal(average.module.head.weight, model.head.weight)
 
 
 def test_a_network_without_batch_norm_is_averaged():

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tdn.training.distributed import Processes
+from tdn.training.ema import WeightAverage
 from tdn.training.mixing import draw_mix
 from tdn.training.optimizers import create_optimizer
 from tdn.training.precision import choose_precision
@@ -20,7 +21,12 @@ CPU = torch.device("cpu")
 ALONE = Processes(rank=0, world_size=1, device=CPU)
 
 
-def make_step(model: nn.Module, precision: str = "fp32", **settings: object) -> TrainingStep:
+def make_step(
+    model: nn.Module,
+    precision: str = "fp32",
+    average: WeightAverage | None = None,
+    **settings: object,
+) -> TrainingStep:
     config = tiny_config("unused", **settings)
     optimizer = create_optimizer(config.optimizer, model.named_parameters(), CPU).optimizer
     return TrainingStep(
@@ -30,6 +36,7 @@ def make_step(model: nn.Module, precision: str = "fp32", **settings: object) -> 
         create_schedule(config, 5, config.data.batch_size),
         config,
         ALONE,
+        average,
     )
 
 
