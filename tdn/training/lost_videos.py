@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 
 class LostVideos:
-    """Judges a training list by what all processes together have lost of it.
+    """Judges a list by what all processes together have lost of it.
 
     Args:
+        key: The list's, such as ``data.train_list``.
         loader: This process's; its ``lost`` becomes everybody's.
         share: How much may be lost, ``data.max_bad_share``.
         processes: Those of the run.
     """
 
-    def __init__(self, loader: Loader, share: float, processes: Processes) -> None:
+    def __init__(self, key: str, loader: Loader, share: float, processes: Processes) -> None:
+        self._key = key
         self._loader = loader
         self._share = share
         self._processes = processes
@@ -42,6 +44,6 @@ class LostVideos:
         if self._known <= self._share * self._loader.videos:
             return None
         return (
-            f"data.train_list: {self._known} of {self._loader.videos} videos cannot be decoded, "
+            f"{self._key}: {self._known} of {self._loader.videos} videos cannot be decoded, "
             f"see above; check the storage, or raise data.max_bad_share ({self._share})"
         )

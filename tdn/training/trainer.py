@@ -141,7 +141,9 @@ class Trainer:
         )
         self.stop = stop
         self.agreement = Agreement(processes)
-        self.lost = LostVideos(parts.train_loader, config.data.max_bad_share, processes)
+        self.lost = LostVideos(
+            "data.train_list", parts.train_loader, config.data.max_bad_share, processes
+        )
         self.progress = Progress(
             processes, parts.pace.global_batch, config.training.epochs * self.steps_per_epoch
         )

@@ -14,6 +14,7 @@ from tdn.evaluation.forward import predict
 from tdn.training.build import Parts
 from tdn.training.distributed import Processes
 from tdn.training.interruption import StopRequest
+from tdn.training.lost_videos import LostVideos
 from tdn.training.metrics import Summary, Tally
 from tdn.training.precise_bn import estimate_statistics
 from tdn.training.reporting.console import shows_bar
@@ -37,6 +38,9 @@ def validate(
 
     Returns:
         The metrics over the whole list; None if asked to stop meanwhile.
+
+    Raises:
+        UserError: Too many videos cannot be decoded.
     """
     model, device = parts.validated, processes.device
     if config.training.precise_bn and not processes.any(stop.asked):
@@ -55,6 +59,10 @@ def validate(
     note(COMMUNICATION)
     if processes.any(stop.asked):
         return None
+    share = config.data.max_bad_share
+    error = LostVideos("data.validation_list", parts.validation_loader, share, processes).exchange()
+    if error is not None:
+        raise processes.failure(error)
     return tally.read(processes)
 
 

@@ -300,14 +300,24 @@ def lose_videos(folder: Path) -> None:
     ends(folder, lambda: train(config))
     keep(folder, "lost", [loader.served[-1][:2] for loader in LOADERS if loader.train])
 
+    def losing_validation(*arguments: object, **settings: object) -> synthetic.SyntheticLoader:
+        loader = create_loader(*arguments, **settings)
+        if not loader.train:
+            loader.before_batch = lambda *_: loader.lost.update([(1, 2), (2, 3, 4)][RANK])
+        return loader
 
-def ends(folder: Path, task: Callable[[], object]) -> None:
+    tdn.create_loader = losing_validation
+    config.output = str(folder / "validation")
+    ends(folder, lambda: train(config), "validation")
+
+
+def ends(folder: Path, task: Callable[[], object], name: str = "end") -> None:
     try:
         task()
     except UserError as error:
-        keep(folder, "end", ["told", str(error)])
+        keep(folder, name, ["told", str(error)])
     except SystemExit as error:
-        keep(folder, "end", ["silent", error.code])
+        keep(folder, name, ["silent", error.code])
 
 
 def gather(folder: Path) -> None:

@@ -304,6 +304,9 @@ def test_videos_that_are_lost_are_counted_over_all_processes(two):
     (last,), (other,) = read(two / "lose_videos", "lost")
     assert last == other
     assert (1, 3) <= tuple(last) <= (2, 0)
+    (kind, message), silent = read(two / "lose_videos", "validation")
+    assert kind == "told"
+    assert "data.validation_list: 4 of 30 videos" in message
     last_checkpoint = two / "lose_videos" / "run" / "checkpoints" / "last.pt"
     assert torch.load(last_checkpoint, weights_only=True)["step"] == 5 * last[0] + last[1] + 1
 
