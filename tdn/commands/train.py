@@ -16,7 +16,10 @@ phases and operators that took the time. In Nsight Systems every phase of a step
 
 data.batch_size is per process: on another number of GPUs the learning rate should keep in
 proportion to the batch of all, which optimizer.base_batch does; or training.accumulate keeps the
-batch. Exit status: 0 all epochs are done, 75 stopped on request (run it again).
+batch. A run that goes on keeps the clips of a step on any number of them.
+
+Exit status: 0 all epochs are done, 75 stopped on request (run it again), 69 ended because nothing
+went on (training.stall_exit), 2 a mistake, told in a line. The README says what happens when.
 """
 
 from __future__ import annotations

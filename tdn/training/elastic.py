@@ -61,7 +61,8 @@ def keep_global_batch(
             f"data.batch_size x training.accumulate x processes: {now} clips a step do not go with "
             f"{path}, which has {wanted}; give {settings}, or start a new run with model.pretrained"
         )
-    _log.info("a step keeps its %d clips on %d processes by %s", wanted, world_size, settings)
+    processes = f"{world_size} process{'es' if world_size > 1 else ''}"
+    _log.info("a step keeps its %d clips on %s by %s", wanted, processes, settings)
     divided = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, batch_size=batch),

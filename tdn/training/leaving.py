@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
+import threading
 
 import torch.distributed as dist
 
@@ -46,6 +48,9 @@ def leave(error: BaseException, rank: int, board: Board) -> BaseException:
         On the main process a ``UserError`` or a ``SystemExit`` with the line; on others a silent
         ``SystemExit``, but for an unexpected error, which each shows with its traceback.
     """
+    if threading.current_thread() is threading.main_thread():
+        # torchrun asks the others to end as soon as one has: the line is to come out first.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     alarm = board.alarm(wait=_PATIENCE if is_communication(error) else 0.0)
     if alarm is None:
         alarm = board.raise_alarm(_alarm_of(error, rank))
@@ -75,9 +80,10 @@ def _alarm_of(error: BaseException, rank: int) -> Alarm:
         return Alarm(rank, error.code, "stopped")
     first_line = str(error).strip().partition("\n")[0]
     if is_communication(error):
+        reason = first_line.partition(". ")[0]  # gloo goes on with a guess
         message = (
-            f"another process ended without a word ({first_line}); its own messages, or those of "
-            "its machine, say why; start the same command again to go on"
+            f"another process ended without a word ({reason}); its own messages, or those of its "
+            "machine, say why; start the same command again to go on"
         )
     else:
         message = f"process {rank} failed: {type(error).__name__}: {first_line}"

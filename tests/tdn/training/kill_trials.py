@@ -91,8 +91,8 @@ class Trial:
             mistake = False
 
     def _moments(self, count: int) -> list[int]:
-        """Steps after which to kill, rising."""
-        return sorted(self._random.sample(range(1, EPOCHS * STEPS - 1), count))
+        """Steps after which to kill, rising; the run has an epoch more to go."""
+        return sorted(self._random.sample(range(1, (EPOCHS - 1) * STEPS + 1), count))
 
     @contextmanager
     def _torchrun(self, mistake: bool) -> Iterator[subprocess.Popen[bytes]]:

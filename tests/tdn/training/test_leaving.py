@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import signal
+from collections.abc import Iterator
 
 import pytest
 import torch.distributed as dist
@@ -15,11 +17,13 @@ LOST = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"
 
 
 @pytest.fixture
-def ends(monkeypatch) -> list[int]:
+def ends(monkeypatch) -> Iterator[list[int]]:
     """The exit statuses that processes are made to end with."""
     found: list[int] = []
     monkeypatch.setattr(atexit, "register", lambda _, status: found.append(status))
-    return found
+    before = signal.getsignal(signal.SIGTERM)
+    yield found
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -49,6 +53,7 @@ def test_a_defect_shows_its_traceback_where_it_was_met_and_a_line_on_the_main_pr
     message = leave(LOST, 0, boards[1]).code
     assert message == "tdn: process 1 failed: ZeroDivisionError: by zero"
     assert ends == [1, 1]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # torchrun sends it to the others
 
 
 def test_of_two_mistakes_the_first_is_told(ends, boards):
