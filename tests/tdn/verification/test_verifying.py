@@ -37,7 +37,7 @@ schedule: {{name: constant}}
 training: {{epochs: 8, validate_every: 8, device: cpu, cpu_threads: 1}}
 logging: {{tensorboard: false, progress: false}}
 """
-VIDEOS = 24
+VIDEOS = 12
 
 
 @pytest.fixture(scope="module")
