@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from torch.nn import functional as F
 
 from tdn.training.distributed import Processes
-from tdn.training.metrics import Tally, label_ranks
+from tdn.training.metrics import Summary, Tally, label_ranks
 
 CPU = torch.device("cpu")
 ALONE = Processes(rank=0, world_size=1, device=CPU)
@@ -25,8 +27,8 @@ def slow_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> int:
 
 
 @st.composite
-def batches(draw):
-    count, classes = draw(st.integers(1, 12)), draw(st.integers(1, 9))
+def batches(draw, classes):
+    count = draw(st.integers(1, 12))
     # Few different values: ties are the hard part.
     values = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]) | st.floats(-5, 5, width=32)
     scores = draw(hnp.arrays(np.float32, (count, classes), elements=values))
@@ -34,7 +36,7 @@ def batches(draw):
     return scores, labels
 
 
-@given(st.lists(batches(), min_size=1, max_size=4))
+@given(st.integers(1, 9).flatmap(lambda n: st.lists(batches(n), min_size=1, max_size=4)))
 def test_sums_over_batches_agree_with_a_slow_count(parts):
     tally = Tally(CPU)
     losses = []
@@ -50,7 +52,31 @@ def test_sums_over_batches_agree_with_a_slow_count(parts):
     assert summary.loss == pytest.approx(np.mean(losses), rel=1e-4, abs=1e-5)
 
 
-@given(batches())
+@pytest.mark.parametrize("looks", [1, 7, 100])
+def test_sums_are_the_same_bits_whenever_somebody_looks(looks):
+    """As when a run is interrupted: the losses are of all magnitudes, some batches do not count."""
+    generator = torch.Generator().manual_seed(0)
+    tally = Tally(CPU)
+    clips = loss = top1 = 0.0
+    for number in range(75):
+        size = 1 + number % 3
+        mean = 10.0 ** (number % 17 - 8) * torch.rand((), generator=generator)
+        counts = torch.tensor(number % 5 > 0)
+        scores = torch.rand((size, 6), generator=generator)
+        labels = torch.randint(6, (size,), generator=generator)
+        nan = torch.tensor(float("nan"))
+        tally.add(mean if counts else nan, scores, labels, counts)
+        if counts:
+            clips, loss = clips + size, loss + size * mean.item()
+            top1 += (scores.argmax(1) == labels).sum().item()
+        if number % looks == 0:
+            copy = Tally(CPU)
+            copy.restore([tally.unread()], ALONE)
+            tally = copy
+    assert tally.unread()[:3] == [clips, loss, top1]
+
+
+@given(st.integers(1, 9).flatmap(batches))
 def test_rank_zero_is_argmax(batch):
     scores, labels = batch
     ranks = label_ranks(torch.from_numpy(scores), torch.from_numpy(labels))
@@ -72,6 +98,18 @@ def test_reading_begins_anew():
     assert (first.clips, first.loss) == (3, 2.0)
     assert first.top1 == pytest.approx(200 / 3)
     assert tally.read(ALONE).clips == 0
+    tally.add(torch.tensor(4.0), torch.eye(3), torch.arange(3))
+    assert tally.read(ALONE) == Summary(3, 4.0, 100.0, 100.0)
+
+
+def test_batches_are_not_held_for_long():
+    tally, gone = Tally(CPU), []
+    for _ in range(100):
+        scores = torch.eye(4)
+        weakref.finalize(scores, gone.append, None)
+        tally.add(torch.tensor(1.0), scores, torch.arange(4))
+    del scores
+    assert len(gone) > 50
 
 
 def test_half_precision_logits_are_counted():
