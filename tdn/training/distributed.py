@@ -8,6 +8,7 @@ Tensors on a GPU travel by NCCL, everything on the CPU by gloo.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 from tdn.config import TrainingConfig
 from tdn.devices import resolve_device
 from tdn.errors import UserError
+from tdn.training import leaving
 from tdn.training.board import Board
-from tdn.training.leaving import USER_ERROR, KnownError, KnownExit, leave
+from tdn.training.leaving import USER_ERROR, KnownError, KnownExit, end_undisturbed, leave
 from tdn.training.meeting import meet
 from tdn.training.whereabouts import NvtxRanges, Whereabouts
 
@@ -90,6 +92,11 @@ class Processes:
             for buffer in module.buffers():
                 dist.broadcast(buffer, src=0)
 
+    def about_to_end(self) -> None:
+        """This process ends, for a reason that the others do not know of yet."""
+        if not self.alone:
+            end_undisturbed()
+
     def failure(self, message: str) -> BaseException:
         """The exception for an error that every process knows of: one of them tells the user."""
         return KnownError(message) if self.is_main else KnownExit(USER_ERROR)
@@ -135,8 +142,10 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
     rank, world_size, board = _join(backend, training.stall_timeout)
     try:
         yield Processes(rank, world_size, device, board, whereabouts)
-    except (KnownError, KnownExit):
+    except (KnownError, KnownExit) as error:
         dist.destroy_process_group()
+        if isinstance(error, KnownExit):
+            time.sleep(leaving.LINGER)
         raise
     except BaseException as error:
         # The others may wait in a collective, and to destroy the group would wait too.

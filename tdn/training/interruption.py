@@ -18,6 +18,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from tdn.training.distributed import Processes
+from tdn.training.leaving import KnownError, KnownExit
 from tdn.training.run_folder import RunFolder
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -34,10 +35,12 @@ class StopRequest:
     """A request to stop. A context: signals are caught inside.
 
     Args:
+        processes: Those of the run.
         time_limit: Seconds from the request to the end of patience, ``training.stop_timeout``.
     """
 
-    def __init__(self, time_limit: float) -> None:
+    def __init__(self, processes: Processes, time_limit: float) -> None:
+        self._processes = processes
         self._time_limit = time_limit
         self._asked_at: float | None = None
         self._repeated = False
@@ -59,6 +62,8 @@ class StopRequest:
     ) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+        if error is not None and not isinstance(error, (KnownError, KnownExit)):
+            self._processes.about_to_end()
 
     @property
     def asked(self) -> bool:

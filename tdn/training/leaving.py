@@ -21,7 +21,9 @@ from tdn.training.board import Alarm, Board
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 """Exit statuses: a user's mistake, a defect or a lost process, a second Ctrl-C."""
 
-_PATIENCE = 3.0
+LINGER = 1.0
+"""Seconds by which the processes that say nothing end later than the one that tells."""
+_PATIENCE = 1.0
 """Seconds in which a process that ended has put on the board why."""
 
 
@@ -48,9 +50,7 @@ def leave(error: BaseException, rank: int, board: Board) -> BaseException:
         On the main process a ``UserError`` or a ``SystemExit`` with the line; on others a silent
         ``SystemExit``, but for an unexpected error, which each shows with its traceback.
     """
-    if threading.current_thread() is threading.main_thread():
-        # torchrun asks the others to end as soon as one has: the line is to come out first.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_undisturbed()
     alarm = board.alarm(wait=_PATIENCE if is_communication(error) else 0.0)
     if alarm is None:
         alarm = board.raise_alarm(_alarm_of(error, rank))
@@ -62,6 +62,15 @@ def leave(error: BaseException, rank: int, board: Board) -> BaseException:
     if rank == 0 and alarm.status == FAILURE:
         return SystemExit(f"tdn: {alarm.message}")
     return SystemExit(alarm.status)
+
+
+def end_undisturbed() -> None:
+    """Let nobody end this process before it has told why it ends.
+
+    torchrun sends the others SIGTERM as soon as one process has ended.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def is_communication(error: BaseException) -> bool:

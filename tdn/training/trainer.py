@@ -69,7 +69,7 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
             folder = RunFolder(config.output)
             if processes.is_main:
                 stack.enter_context(run_lock(folder.root))
-        stop = stack.enter_context(StopRequest(config.training.stop_timeout))
+        stop = stack.enter_context(StopRequest(processes, config.training.stop_timeout))
         stack.enter_context(marking_early_stop(folder, processes))
         stack.enter_context(Watchdog(config.training, processes, stop, folder))
         start = find_start(config, folder, processes)

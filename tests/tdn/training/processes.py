@@ -23,7 +23,7 @@ import tdn
 from tdn.config import TrainingConfig
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
-from tdn.training import compilation, step
+from tdn.training import compilation, leaving, step
 from tdn.training.distributed import open_processes
 from tdn.training.replicas import replicated
 from tdn.training.trainer import train
@@ -336,6 +336,7 @@ def destroy_and_count() -> None:
 
 
 if __name__ == "__main__":
+    leaving.LINGER = 0.0
     destroy, dist.destroy_process_group = dist.destroy_process_group, destroy_and_count
     tdn.create_model = synthetic.create_model
     tdn.load_checkpoint = synthetic.load_checkpoint

@@ -5,11 +5,15 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tdn.training import interruption
 from tdn.training.distributed import Processes
 from tdn.training.interruption import STOPPED, StopRequest, marking_early_stop
+from tdn.training.leaving import KnownError
 from tdn.training.run_folder import RunFolder
+
+ALONE, FIRST = (Processes(0, count, torch.device("cpu")) for count in (1, 2))
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def clock(monkeypatch) -> SimpleNamespace:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_a_signal_is_a_request_and_time_makes_it_an_order(clock, number):
-    with StopRequest(time_limit=30) as stop:
+    with StopRequest(ALONE, time_limit=30) as stop:
         stop.defer()
         assert not stop.asked
         signal.raise_signal(number)
@@ -33,7 +37,7 @@ def test_a_signal_is_a_request_and_time_makes_it_an_order(clock, number):
 
 def test_a_signal_that_came_twice_is_one_and_a_later_one_is_an_order(clock):
     """torchrun and the scheduler both pass it on."""
-    with StopRequest(time_limit=30) as stop:
+    with StopRequest(ALONE, time_limit=30) as stop:
         stop.defer()
         signal.raise_signal(signal.SIGTERM)
         clock.now += 1
@@ -48,9 +52,34 @@ def test_before_there_is_anything_to_save_a_signal_ends_the_run_with_the_marker(
     tmp_path, monkeypatch
 ):
     before = signal.getsignal(signal.SIGUSR2)
-    folder, alone = RunFolder(tmp_path / "run"), Processes(0, 1, device="cpu")
-    with pytest.raises(SystemExit) as end, StopRequest(30), marking_early_stop(folder, alone):
+    folder = RunFolder(tmp_path / "run")
+    with (
+        pytest.raises(SystemExit) as end,
+        StopRequest(ALONE, 30),
+        marking_early_stop(folder, ALONE),
+    ):
         signal.raise_signal(signal.SIGUSR2)
     assert end.value.code == STOPPED == os.EX_TEMPFAIL
     assert '"step": null' in folder.interrupted.read_text()
     assert signal.getsignal(signal.SIGUSR2) is before
+
+
+@pytest.mark.parametrize(
+    ("processes", "error", "ignored"),
+    [
+        (FIRST, RuntimeError("Connection closed by peer"), True),
+        (FIRST, KnownError("all know"), False),
+        (ALONE, RuntimeError("a defect"), False),
+    ],
+)
+def test_a_process_that_ends_out_of_order_is_not_ended_before_it_has_told_why(
+    processes, error, ignored
+):
+    """torchrun sends SIGTERM when another one has ended; a later run catches it again."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(type(error)), StopRequest(processes, 30):
+            raise error
+        assert signal.getsignal(signal.SIGTERM) is (signal.SIG_IGN if ignored else before)
+    finally:
+        signal.signal(signal.SIGTERM, before)
