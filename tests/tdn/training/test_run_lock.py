@@ -13,6 +13,7 @@ import pytest
 
 from tdn.errors import UserError
 from tdn.training.run_lock import run_lock
+from tests.tdn.training.test_trainer import run
 
 HOLDER = (
     "import sys, pathlib\n"
@@ -81,3 +82,16 @@ def test_a_folder_that_cannot_be_written_is_a_line(tmp_path):
     (tmp_path / ".lock").mkdir()
     with pytest.raises(UserError, match=r"output.*\.lock"), run_lock(tmp_path):
         pass
+
+
+def test_a_training_holds_its_folder_from_the_start_and_gives_it_back(tmp_path, tiny):
+    def try_to_take(*_: int) -> None:
+        with pytest.raises(UserError, match=str(os.getpid())), run_lock(tmp_path, patience=0):
+            pass
+        tried.append(None)
+
+    tried: list[None] = []
+    tiny.hooks["train"] = try_to_take
+    run(tmp_path, training__epochs=1)
+    assert len(tried) == 5
+    assert not (tmp_path / ".lock").exists()
