@@ -14,7 +14,7 @@ from tdn.training import disk_room
 from tdn.training.disk_room import check_room, checkpoint_size
 from tdn.training.trainer import train
 from tests.tdn.synthetic import TinyNetwork, tiny_config
-from tests.tdn.training.test_trainer import run
+from tests.tdn.training.runs import run
 from tests.videos import write_list
 
 

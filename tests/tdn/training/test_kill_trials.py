@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.tdn.training.kill_trials import KINDS, Trial, assert_same_end, make_videos
-from tests.tdn.training.test_trainer import events
+from tests.tdn.training.runs import events
 
 TRIALS = int(os.environ.get("TDN_KILL_TRIALS", "0"))
 

@@ -12,9 +12,9 @@ from torch import nn
 from tdn.errors import UserError
 from tests.tdn import synthetic
 from tests.tdn.synthetic import TinyNetwork, make_batch
+from tests.tdn.training.runs import ask_to_stop, assert_same, events, run, tensors
 from tests.tdn.training.test_resuming import record
 from tests.tdn.training.test_step import make_step
-from tests.tdn.training.test_trainer import ask_to_stop, assert_same, events, run, tensors
 
 SKIP = {"training__non_finite": "skip"}
 

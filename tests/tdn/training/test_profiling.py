@@ -16,7 +16,7 @@ from tdn.training.profiling import StepProfiler, StepRange, parse_steps
 from tdn.training.run_folder import RunFolder
 from tdn.training.trainer import TrainingResult, train
 from tests.tdn.synthetic import tiny_config
-from tests.tdn.training.test_trainer import ask_to_stop, assert_same, events
+from tests.tdn.training.runs import ask_to_stop, assert_same, events
 
 EVERY_STEP = [
     "waiting for data",

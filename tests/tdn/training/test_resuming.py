@@ -14,8 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tdn.errors import UserError
 from tdn.training import build, saving, trainer
+from tests.tdn.training.runs import ask_to_stop, assert_same, events, fail, run
 from tests.tdn.training.test_run_folder import damage
-from tests.tdn.training.test_trainer import ask_to_stop, assert_same, events, fail, run
 
 TIMES = (
     "time", "clips_per_second", "clips_per_second_each", "data_wait", "memory", "eta", "seconds"

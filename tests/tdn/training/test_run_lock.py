@@ -13,7 +13,7 @@ import pytest
 
 from tdn.errors import UserError
 from tdn.training.run_lock import run_lock
-from tests.tdn.training.test_trainer import run
+from tests.tdn.training.runs import run
 
 HOLDER = (
     "import sys, pathlib\n"

@@ -22,7 +22,7 @@ from tdn.training.whereabouts import (
     STARTING,
     Whereabouts,
 )  # fmt: skip
-from tests.tdn.training.test_trainer import events, run
+from tests.tdn.training.runs import events, run
 
 
 def stand(rank: int, step: int, phase: str) -> Stand:

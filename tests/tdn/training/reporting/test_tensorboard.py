@@ -13,7 +13,7 @@ from tdn.training.reporting.tensorboard import TensorBoard
 from tdn.training.run_folder import RunFolder
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.reporting.events import train_event
-from tests.tdn.training.test_trainer import run
+from tests.tdn.training.runs import run
 
 
 def test_curves_are_those_of_the_record_after_a_kill_and_a_resumption(tmp_path, monkeypatch):

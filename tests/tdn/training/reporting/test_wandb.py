@@ -15,7 +15,7 @@ from tdn.training.run_folder import RunFolder
 from tdn.training.trainer import train
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.reporting.events import train_event
-from tests.tdn.training.test_trainer import ask_to_stop, assert_same, events
+from tests.tdn.training.runs import ask_to_stop, assert_same, events
 
 
 class Run:
