@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,23 @@ from tdn.errors import UserError
 from tdn.training.precision import Precision
 
 if TYPE_CHECKING:
-    from tdn.pipelines.loader import Batch, Loader
+    from tdn.pipelines.loader import Batch
 
 _log = logging.getLogger(__name__)
+
+
+class Batches(Protocol):
+    """What there is of a loader here."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    loader: Loader,
+    loader: Batches,
     precision: Precision,
     device: torch.device,
     bar: str | None = None,

@@ -8,6 +8,7 @@ Traces open in https://ui.perfetto.dev and chrome://tracing. The run's results s
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from tdn.training.distributed import Processes
 from tdn.training.whereabouts import PROFILING
 
 _ROWS = 10
+_log = logging.getLogger(__name__)
 
 
 class StepRange(NamedTuple):
@@ -56,21 +58,32 @@ class StepProfiler:
     Args:
         steps: Which ones; None for none.
         steps_left: How many the session has.
+        resumed: Whether it goes on from a checkpoint. The same command may have come again, or
+            ``torchrun`` has: what goes past the end is left out then, with a warning.
         folder: Where traces and tables are put.
         processes: Those of the run.
 
     Raises:
-        UserError: The session has fewer steps.
+        UserError: A new run has fewer steps.
     """
 
     def __init__(
-        self, steps: StepRange | None, steps_left: int, folder: Path, processes: Processes
+        self,
+        steps: StepRange | None,
+        steps_left: int,
+        resumed: bool,
+        folder: Path,
+        processes: Processes,
     ) -> None:
         if steps is not None and steps.last > steps_left:
-            raise UserError(
-                f"--profile: {steps} goes past the end of the run; of {steps_left} steps that are "
-                f"left, give some within 1..{steps_left}"
-            )
+            problem = f"--profile: {steps} goes past the end of the run"
+            if not resumed:
+                raise UserError(
+                    f"{problem}; it has {steps_left} steps, give some within 1..{steps_left}"
+                )
+            if processes.is_main:
+                _log.warning("%s, of which %d steps are left", problem, steps_left)
+            steps = StepRange(steps.first, steps_left) if steps.first <= steps_left else None
         self._steps = steps
         self._folder = folder
         self._processes = processes

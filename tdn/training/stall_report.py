@@ -91,6 +91,8 @@ def verdict(stands: Sequence[Stand | None]) -> str:
             f"{_names(waiting)} waited for data: look at the storage and at data.num_threads; "
             "the network is not to blame"
         )
+    if len(found) == 1:
+        return f"process 0 did not get on with: {found[0].phase}, see its stacks"
     first = min(stand.step for stand in found)
     behind = [stand.rank for stand in found if stand.step == first]
     if len(behind) < len(found):

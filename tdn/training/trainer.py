@@ -79,7 +79,8 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
             parts = build(config, folder, processes, start, stack)
             pace = parts.pace
             left = config.training.epochs * pace.steps_per_epoch - pace.steps_done(start.state)
-            profiler = StepProfiler(steps, left, folder.profile, processes)
+            resumed = start.checkpoint is not None
+            profiler = StepProfiler(steps, left, resumed, folder.profile, processes)
         check_same_data(
             processes,
             train_list=parts.train_loader,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from torch.nn import functional as F
 
@@ -18,10 +16,7 @@ from tdn.training.lost_videos import LostVideos
 from tdn.training.metrics import Summary, Tally
 from tdn.training.precise_bn import estimate_statistics
 from tdn.training.reporting.console import shows_bar
-from tdn.training.whereabouts import COMMUNICATION, VALIDATING
-
-if TYPE_CHECKING:
-    from tdn.pipelines.loader import Batch
+from tdn.training.whereabouts import COMMUNICATION, VALIDATING, NotedBatches
 
 
 def validate(
@@ -50,10 +45,10 @@ def validate(
     processes.take_buffers_from_main(model)
     tally = Tally(device)
     bar = "validating" if shows_bar(config, processes.is_main) else None
-    for batch, logits in predict(model, parts.validation_loader, parts.precision, device, bar):
+    batches = NotedBatches(parts.validation_loader, processes.whereabouts, VALIDATING)
+    for batch, logits in predict(model, batches, parts.precision, device, bar):
         labels = batch.labels.to(device, non_blocking=True)
         tally.add(F.cross_entropy(logits, labels), logits, labels)
-        note(VALIDATING)
         if stop.asked:
             break
     note(COMMUNICATION)
@@ -74,11 +69,6 @@ def _estimate_statistics(config: Config, parts: Parts, processes: Processes, epo
     together = config.data.batch_size * processes.world_size
     wanted = math.ceil(config.training.precise_bn / together)
     parts.train_loader.set_epoch(epoch + 1)
-    batches = _noting(processes, islice(parts.train_loader, wanted))
+    clips = islice(parts.train_loader, wanted)
+    batches = NotedBatches(clips, processes.whereabouts, VALIDATING)
     estimate_statistics(parts.validated, batches, parts.precision, processes)
-
-
-def _noting(processes: Processes, batches: Iterable[Batch]) -> Iterator[Batch]:
-    for batch in batches:
-        processes.whereabouts.note(VALIDATING)
-        yield batch

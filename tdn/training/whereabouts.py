@@ -8,10 +8,13 @@ every phase as a range: Nsight Systems by NVTX, torch's profiler while it record
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
+
+if TYPE_CHECKING:
+    from tdn.pipelines.loader import Batch
 
 STARTING = "starting"
 DATA = "waiting for data"
@@ -59,6 +62,31 @@ class Whereabouts:
         self.now = Moment(self.now.step if step is None else step, phase, time.monotonic())
         for tell in self.followers:
             tell(phase)
+
+
+class NotedBatches:
+    """Batches, each with a note that it is waited for and one that it is worked on.
+
+    Args:
+        batches: They have a length if the loader has.
+        whereabouts: Gets the notes.
+        phase: What is done with each batch.
+    """
+
+    def __init__(self, batches: Iterable[Batch], whereabouts: Whereabouts, phase: str) -> None:
+        self._batches = batches
+        self._note = whereabouts.note
+        self._phase = phase
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self._batches))
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._note(DATA)
+        for batch in self._batches:
+            self._note(self._phase)
+            yield batch
+            self._note(DATA)
 
 
 class NvtxRanges:

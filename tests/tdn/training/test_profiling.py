@@ -76,17 +76,31 @@ def test_a_profile_may_begin_at_once_and_go_over_an_epoch_s_end(tmp_path, tiny):
     assert seen.count("forward") == 6
 
 
-def test_steps_are_counted_from_the_session_s_start(tmp_path, tiny):
+def test_steps_are_counted_from_the_session_s_start(tmp_path, tiny, caplog):
     tiny.hooks["train"] = ask_to_stop((1, 2))
     stopped = run(tmp_path)
     tiny.hooks.clear()
     left = 15 - stopped.step
-    with pytest.raises(UserError, match=rf"--profile.*1\.\.{left}") as error:
-        run(tmp_path, f"2..{left + 1}")
-    assert "\n" not in str(error.value)
     assert run(tmp_path, f"2..{left}").completed
     (trace,) = (tmp_path / "profile").glob("*.json.gz")
     assert ranges(trace).count("forward") == left - 1
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("steps", "recorded"), [("2..9", ["steps-2-3"]), ("5..9", [])])
+def test_the_same_command_goes_on_where_fewer_steps_are_left(
+    tmp_path, tiny, caplog, steps, recorded
+):
+    """Or torchrun has started it again: what is past the end is left out, with a warning."""
+    tiny.hooks["train"] = ask_to_stop((2, 1))
+    assert run(tmp_path).step == 12
+    tiny.hooks.clear()
+    assert run(tmp_path, steps).completed
+    (warning,) = caplog.messages
+    assert f"--profile: {steps}" in warning
+    assert "3 steps" in warning
+    traces = [path.name for path in tmp_path.glob("profile/*.json.gz")]
+    assert traces == [f"{name}-process-0.json.gz" for name in recorded]
 
 
 def test_what_a_stopped_run_has_recorded_is_there(tmp_path, tiny):
@@ -142,7 +156,7 @@ def test_what_is_no_range_is_refused(text):
 
 def test_after_its_steps_it_costs_nothing(tmp_path):
     processes = Processes(rank=0, world_size=1, device=torch.device("cpu"))
-    with StepProfiler(StepRange(1, 1), 5, tmp_path / "profile", processes) as profiler:
+    with StepProfiler(StepRange(1, 1), 5, False, tmp_path / "profile", processes) as profiler:
         profiler.begin_step()
         assert processes.whereabouts.followers
         profiler.begin_step()

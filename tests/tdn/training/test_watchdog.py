@@ -6,22 +6,16 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
-from tdn.training import watchdog
+from tdn.training import watchdog, whereabouts
 from tdn.training.board import Alarm
 from tdn.training.interruption import StopRequest
 from tdn.training.stall_report import Stand, describe, verdict
-from tdn.training.whereabouts import (
-    BACKWARD,
-    COMMUNICATION,
-    DATA,
-    FORWARD,
-    SAVING,
-    STARTING,
-    Whereabouts,
-)  # fmt: skip
+from tdn.training.whereabouts import BACKWARD, COMMUNICATION, DATA, FORWARD, SAVING
 from tests.tdn.training.runs import events, run
 
 
@@ -40,6 +34,8 @@ def stand(rank: int, step: int, phase: str) -> Stand:
         ([stand(0, 9, SAVING), stand(1, 9, COMMUNICATION)], "process 0 did not get on with: sav"),
         ([stand(0, 9, BACKWARD), stand(1, 9, BACKWARD)], "waited for each other"),
         ([stand(rank, 3, DATA) for rank in range(10)], "processes 0, 1, 2, 3, 4, 5, 6, 7, ..."),
+        ([stand(0, 9, BACKWARD)], "process 0 did not get on with: backward"),
+        ([stand(0, 9, DATA)], "process 0 waited for data"),
     ],
 )
 def test_the_verdict_names_who_holds_up_the_others(stands, said):
@@ -70,15 +66,25 @@ def wait_until(condition) -> None:
         time.sleep(0.02)
 
 
-def test_a_stall_is_told_with_all_stacks_and_the_run_goes_on(tmp_path, tiny, capsys, ended):
+@pytest.mark.parametrize(
+    ("split", "at", "step"), [("train", (1, 2), 7), ("validation", (0, 1), 5), ("train", (1, 0), 5)]
+)
+def test_a_stall_is_told_with_all_stacks_and_the_run_goes_on(
+    tmp_path, tiny, capsys, ended, split, at, step
+):
+    """In training, in a validation, and before it, for the statistics of batch norm."""
     path = tmp_path / "stall.txt"
-    tiny.hooks["train"] = lambda *at: at == (1, 2) and wait_until(path.exists)
-    assert run(tmp_path, training__stall_timeout=0.2).completed
+
+    def hang(*now: int) -> None:
+        if now == at:
+            wait_until(lambda: path.exists() and "wait_until" in path.read_text())
+
+    tiny.hooks[split] = hang
+    assert run(tmp_path, training__stall_timeout=0.2, training__precise_bn=16).completed
     told = capsys.readouterr().err
-    assert "after step 7, waiting for data" in told
+    assert f"after step {step}, waiting for data" in told
     assert "process 0 waited for data" in told
     assert str(path) in told
-    assert "wait_until" in path.read_text()
     assert not ended
 
 
@@ -89,23 +95,49 @@ def test_a_stalled_run_is_ended_where_that_is_wished(tmp_path, tiny, ended):
     assert (tmp_path / "stall.txt").exists()
 
 
-def test_a_run_that_goes_on_is_left_alone(tmp_path, tiny, capsys, ended):
-    """Though it takes longer than the limit in all."""
+@pytest.fixture
+def let_pass(monkeypatch) -> Callable[[], None]:
+    """Lets four seconds pass for the run and its watchdog, which then looks at the run."""
+    now, looks = 0.0, 0
+    look = watchdog.Watchdog._look_at_progress
+
+    def counted(dog: watchdog.Watchdog) -> Alarm | None:
+        nonlocal looks
+        looks += 1
+        return look(dog)
+
+    def let_pass() -> None:
+        nonlocal now
+        now += 4.0
+        seen = looks
+        wait_until(lambda: looks > seen + 1)  # the first may have begun before
+
+    for module in (watchdog, whereabouts):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(watchdog.Watchdog, "_look_at_progress", counted)
+    monkeypatch.setattr(watchdog, "LOOK_EVERY", 0.01)
+    return let_pass
+
+
+def test_a_run_that_goes_on_is_left_alone(tmp_path, tiny, capsys, let_pass):
+    """Though its five steps, and the four of its validation, take longer than the limit in all."""
     for split in ("train", "validation"):
-        tiny.hooks[split] = lambda *_: time.sleep(0.1)
-    assert run(tmp_path, training__stall_timeout=0.9, training__epochs=1).seconds > 0.9
+        tiny.hooks[split] = lambda *_: let_pass()
+    run(tmp_path, training__stall_timeout=10.0, training__epochs=1)
     assert "no progress" not in capsys.readouterr().err
     assert not (tmp_path / "stall.txt").exists()
 
 
-def test_to_begin_may_take_long(tmp_path, tiny, capsys, monkeypatch):
+def test_to_begin_may_take_long(tmp_path, tiny, capsys, monkeypatch, let_pass):
     """A list of millions of videos is long to index."""
-    create = tiny.create_loader
-    monkeypatch.setattr(
-        "tdn.create_loader", lambda *a, **s: time.sleep(0.5) or create(*a, **s), raising=False
-    )
-    assert Whereabouts().now.phase == STARTING
-    run(tmp_path, training__stall_timeout=0.2, training__epochs=1)
+
+    def create_loader(*arguments: object, **settings: object) -> object:
+        for _ in range(4):
+            let_pass()
+        return tiny.create_loader(*arguments, **settings)
+
+    monkeypatch.setattr("tdn.create_loader", create_loader, raising=False)
+    run(tmp_path, training__stall_timeout=10.0, training__epochs=1)
     assert "no progress" not in capsys.readouterr().err
 
 
