@@ -62,7 +62,7 @@ class IndexReport(NamedTuple):
 
 
 def index_list(
-    source: str | Path,
+    source: str | Path | Listing,
     output: str | Path,
     *,
     root: str | Path | None = None,
@@ -75,7 +75,8 @@ def index_list(
     """Check and count every clip of a data set and write the manifest.
 
     Args:
-        source: A list, a folder with a folder per class, or tar shards (``read_listing``).
+        source: A list, a folder with a folder per class, or tar shards (``read_listing``); or the
+            rows themselves, with a folder to be called by.
         output: Manifest to write. One that is there already is brought up to date: only clips whose
             file or folder has another size or time of change are read again.
         root: Folder that the list's paths are relative to; by default the list's own.
@@ -97,9 +98,12 @@ def index_list(
             f"frame template '{template}': is not a name with one number; give one such as "
             "img_{:05d}.jpg"
         )
-    if is_manifest(source):
+    if isinstance(source, Listing):
+        listing, source = source, source.root
+    elif is_manifest(source):
         raise UserError(f"{source}: is a manifest; give the list that it is made from")
-    listing = read_listing(source, classes, template)
+    else:
+        listing = read_listing(source, classes, template)
     folder = _folder(source, listing, root)
     requests = _requests(listing, folder, template, decode)
     keys = [clip_key(request) for request in requests]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import IO, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+
+from tdn.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,15 @@ class Codec:
     def available(self) -> bool:
         """Whether this PyAV was built with the encoder."""
         return self.encoder in av.codecs_available
+
+    def check(self, path: Path) -> None:
+        """Refuse to write a file without the encoder.
+
+        Raises:
+            UserError: PyAV was built without it.
+        """
+        if not self.available:
+            raise UserError(f"{path}: this PyAV has no {self.encoder} to encode it; pip install av")
 
 
 def encode_video(

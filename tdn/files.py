@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -56,6 +56,33 @@ def write_atomically(
         if partial is not None:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+
+def write_text_atomically(
+    path: Path,
+    text: str,
+    remedy: str = "choose another, or make room",
+    lasting: bool = True,
+) -> None:
+    """Replace a file by a text in UTF-8, or leave it as it is; the rest as above."""
+    write_atomically(path, lambda file: file.write(text.encode()), remedy, lasting)
+
+
+def check_not_an_input(output: Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over a file that is read, by whatever name.
+
+    Args:
+        output: What is to be written.
+        inputs: Files, and folders whose files are read.
+
+    Raises:
+        UserError: The output is one of the inputs, or a file in one of the folders.
+    """
+    if not output.exists():
+        return
+    places = (output, output.parent)
+    if any(place.samefile(path) for path in inputs if Path(path).exists() for place in places):
+        raise UserError(f"{output}: is read, and would be overwritten; give another name")
 
 
 _PARTIAL = ".{}.{}-{}.partial"

@@ -54,7 +54,7 @@ def write_video(
     *,
     codec: str = "vp9",
     size: tuple[int, int] = (96, 128),
-    audio: bool = False,
+    audio: bool | str = False,
     options: dict[str, str] | None = None,
     title: str = "",
 ) -> Path:
@@ -65,7 +65,7 @@ def write_video(
         frames: How many numbered frames, or the pictures themselves.
         codec: A key of `ENCODERS`.
         size: Height and width of numbered frames.
-        audio: Whether to add a sound track.
+        audio: Whether to add a sound track; or by which encoder.
         options: The encoder's options.
         title: For the container's metadata.
     """
@@ -81,11 +81,9 @@ def write_video(
         stream.pix_fmt = PIXEL_FORMATS.get(codec, "yuv420p")
         stream.bit_rate = 800_000
         stream.options = OPTIONS.get(codec, OPTIONS["vp9"]) if options is None else options
-        sound = (
-            container.add_stream("libopus" if codec in ("vp8", "vp9") else "aac", rate=48000)
-            if audio
-            else None
-        )
+        usual = "libopus" if codec in ("vp8", "vp9") else "aac"
+        encoder = audio if isinstance(audio, str) else usual
+        sound = container.add_stream(encoder, rate=48000) if audio else None
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

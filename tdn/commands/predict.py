@@ -21,7 +21,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tdn.commands.configuration import read_config
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=float,
         metavar="SECONDS",
-        help="from one window to the next (half a window)",
+        help="from one window to the next (half a window, at least a frame)",
     )
     parser.add_argument(
         "--clips", type=int, metavar="N", help="clips per window (as tested: evaluation.clips)"
@@ -66,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlay",
         metavar="FILE",
-        help="also write an .mp4 with the classes on its frames; of several videos, a folder",
+        help="also write an .mp4 with the classes on its frames; of several videos, a folder, in "
+        "which nothing is overwritten",
     )
     parser.add_argument(
         "--device",
@@ -86,8 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top < 1:
         raise UserError(f"--top: {arguments.top} does not fit; give a whole number from 1")
     config = read_config(arguments) if arguments.config else None
+    from tdn.prediction.overlay import overlay_paths, write_overlay
     from tdn.prediction.predictor import Predictor
+    from tdn.prediction.videos import find_videos
 
+    videos = find_videos(arguments.videos)
+    drawn = overlay_paths(arguments.overlay, videos) if arguments.overlay else []
     predictor = Predictor(
         arguments.checkpoint,
         config,
@@ -97,23 +101,21 @@ def run(arguments: argparse.Namespace) -> int:
         classes=arguments.classes,
         raw=arguments.raw,
     )
-    found = predictor(
-        arguments.videos, window=arguments.window, every=arguments.every, progress=True
-    )
-    outputs = _overlays(arguments.overlay, found) if arguments.overlay else {}
+    found = predictor(videos, window=arguments.window, every=arguments.every, progress=True)
     if arguments.json:
         print(json.dumps([video.as_dict(arguments.top) for video in found], indent=2))
-    else:
-        print("\n".join(_described(video, arguments.top) for video in found if not video.problem))
     for video in found:
         if video.problem:
             print(f"tdn predict: {video.path}: {video.problem}", file=sys.stderr)
-    for path, video in outputs.items():
-        from tdn.prediction.overlay import write_overlay
-
-        write_overlay(video, path, arguments.top)
-        if not arguments.json:
-            print(path)
+        elif not arguments.json:
+            print(_described(video, arguments.top))
+    for video, output in zip(found, drawn, strict=False):  # none, where none are asked for
+        if not video.problem:
+            left_out = write_overlay(video, output, arguments.top)
+            if left_out:
+                print(f"tdn predict: {output}: without {left_out}", file=sys.stderr)
+            if not arguments.json:
+                print(output)
     return int(any(video.problem for video in found))
 
 
@@ -132,23 +134,3 @@ def _described(video: VideoPrediction, top: int) -> str:
 
 def _in_a_row(guesses: Sequence[Guess]) -> str:
     return ", ".join(f"{guess.name} {100 * guess.probability:.0f} %" for guess in guesses)
-
-
-def _overlays(given: str, videos: Sequence[VideoPrediction]) -> dict[Path, VideoPrediction]:
-    """Where the drawn videos go."""
-    drawn = [video for video in videos if not video.problem]
-    path = Path(given)
-    if len(videos) == 1 and path.suffix.lower() == ".mp4":
-        return dict.fromkeys([path], *drawn) if drawn else {}
-    if path.suffix:
-        raise UserError(
-            f"--overlay: '{given}' does not fit; give a file name that ends in .mp4, or for "
-            "several videos a folder"
-        )
-    named: dict[Path, VideoPrediction] = {}
-    for video in drawn:
-        stem, number = Path(video.path).stem, 1
-        while (place := path / f"{stem}{f'-{number}' if number > 1 else ''}.mp4") in named:
-            number += 1
-        named[place] = video
-    return named

@@ -12,9 +12,7 @@ import torch
 
 from tdn.config import Config, EvaluationConfig
 from tdn.errors import UserError
-from tdn.pipelines.frame_times import frame_times
-from tdn.pipelines.video_reading import DecodingError
-from tdn.prediction.videos import index_videos
+from tdn.prediction.videos import read_video
 from tdn.prediction.windows import WindowLoader, WindowPlanner, whole
 
 
@@ -40,24 +38,18 @@ def centre_clip(video: str, config: Config, device: torch.device) -> CentreClip:
     Raises:
         UserError: The video cannot be read.
     """
-    manifest = index_videos([video], config.data.frame_template)
-    if not len(manifest.usable):
-        raise UserError(f"{video}: {manifest.problems()[0][2]}")
-    try:
-        times = frame_times(manifest.clip(0))
-    except DecodingError as error:
-        raise UserError(f"{video}: {error}") from None
+    manifest, times, _ = read_video(video, config.data.frame_template)
     planner = WindowPlanner(
         manifest,
         dataclasses.replace(config.data, batch_size=1, memory_limit=0.0),
         config.model.num_segments,
         train=False,
         evaluation=EvaluationConfig(crop_size=config.data.crop_size),
-        windows=tuple(whole(0, times)),
+        windows=tuple(whole(0, times[0])),
     )
     with closing(WindowLoader(planner, device)) as loader:
         batch = next(iter(loader), None)
         if batch is None:
             raise UserError(f"{video}: {loader.problems[0]}")
         frames = batch.frame_numbers[0].numpy()
-        return CentreClip(batch.clips.clone(), frames, times[frames])
+        return CentreClip(batch.clips.clone(), frames, times[0][frames])

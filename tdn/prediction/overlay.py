@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -14,61 +15,106 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from tdn.errors import UserError
-from tdn.files import write_atomically
+from tdn.files import check_not_an_input, write_atomically
 from tdn.pipelines.frame_reading import frame_rate, iter_frames
-from tdn.pipelines.frame_times import frame_times
 from tdn.pipelines.manifest import Clip
+from tdn.pipelines.video_encoding import Codec
 from tdn.pipelines.video_reading import DecodingError
 from tdn.prediction.results import Guess, VideoPrediction
-from tdn.prediction.videos import index_videos
+from tdn.prediction.videos import read_video
 from tdn.visualization.drawing import font
 
 _TICKS = 90_000
 """Units of time in a second, fine enough for any frame rate."""
-_ENCODER = "libx264"
-_OPTIONS = {"crf": "20", "preset": "veryfast"}
+CODEC = Codec("libx264", "mp4", ".mp4", "yuv420p", {"crf": "20", "preset": "veryfast"})
 _SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})
-"""What mp4 files can hold as it is; other sound is left out."""
+"""Codecs that mp4 files can hold as they are; other sound is left out."""
 _PAPER = (0, 0, 0, 150)
 _BAR = (46, 160, 67, 230)
 _INK = (255, 255, 255, 255)
 
 
-def write_overlay(prediction: VideoPrediction, output: Path, top: int = 5) -> None:
+def overlay_paths(given: str, videos: Sequence[str]) -> list[Path]:
+    """Where the drawn videos go.
+
+    Args:
+        given: An .mp4 file for a single video, or a folder, in which each is called as its video.
+        videos: Files, and folders of frames.
+
+    Returns:
+        A file for each video.
+
+    Raises:
+        UserError: The name fits neither or cannot be written to, a file in the folder or a video
+            would be overwritten, or there is no encoder.
+    """
+    path = Path(given)
+    CODEC.check(path)
+    if len(videos) == 1 and path.suffix.lower() == ".mp4" and not path.is_dir():
+        check_not_an_input(path, videos)
+        _check_folder(path.parent)
+        return [path]
+    if path.suffix and not path.is_dir():
+        raise UserError(
+            f"--overlay: '{given}' does not fit; give a file name that ends in .mp4, or for "
+            "several videos a folder"
+        )
+    _check_folder(path)
+    places: dict[Path, None] = {}  # in order
+    for video in videos:
+        stem, number = Path(video).stem, 1
+        while (place := path / f"{stem}{f'-{number}' if number > 1 else ''}.mp4") in places:
+            number += 1
+        places[place] = None
+    taken = next((place for place in places if place.exists()), None)
+    if taken is not None:
+        raise UserError(f"--overlay: {taken} is there already; give another folder, or remove it")
+    return list(places)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that is a file or cannot be written, or cannot be made."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UserError(f"--overlay: {there} is no folder that can be written; choose another")
+
+
+def write_overlay(prediction: VideoPrediction, output: Path, top: int = 5) -> str:
     """Write a video with the most probable classes on every frame, and its sound.
 
-    A frame shows the mean of the windows that it lies in. Frames are upright, of the original's
-    size (odd sides lose a pixel), at their own times.
+    A frame shows the mean of the windows that it lies in, and nothing where it lies in none. Frames
+    are upright, of the original's size (odd sides lose a pixel), at their own times.
 
     Args:
         prediction: What was predicted of the video.
         output: An .mp4 file.
         top: How many classes to show.
 
+    Returns:
+        What the original has and the file has not, in a few words; empty if there is nothing.
+
     Raises:
-        UserError: The video cannot be read any more, or the file not be written.
+        UserError: The output is the video itself, the video cannot be read any more, or the file
+            cannot be written.
     """
-    if _ENCODER not in av.codecs_available:
-        raise UserError(f"{output}: this PyAV has no {_ENCODER} to encode it; pip install av")
-    manifest = index_videos([prediction.path])
-    if not len(manifest.usable):
-        raise UserError(f"{prediction.path}: {manifest.problems()[0][2]}")
-    clip = manifest.clip(0)
+    CODEC.check(output)
+    check_not_an_input(output, [prediction.path])
+    manifest, times, _ = read_video(prediction.path)
+    clip, shown = manifest.clip(0), _Shown(prediction, top)
     try:
-        write_atomically(output, lambda file: _write(clip, prediction, file, top))
+        write_atomically(output, lambda file: _write(clip, times[0], shown, file))
     except DecodingError as error:
         raise UserError(f"{prediction.path}: {error}") from None
+    return _left_out(clip)
 
 
-def _write(clip: Clip, prediction: VideoPrediction, file: IO[bytes], top: int) -> None:
-    times = frame_times(clip)
-    shown = _Shown(prediction, top)
-    with av.open(file, "w", format="mp4") as container:
+def _write(clip: Clip, times: npt.NDArray[np.float64], shown: _Shown, file: IO[bytes]) -> None:
+    with av.open(file, "w", format=CODEC.container) as container:
         stream = cast(
             av.VideoStream,
-            container.add_stream(_ENCODER, rate=frame_rate(clip), options=_OPTIONS),
+            container.add_stream(CODEC.encoder, rate=frame_rate(clip), options=CODEC.options),
         )
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = CODEC.pixel_format
         stream.codec_context.time_base = Fraction(1, _TICKS)
         with _Sound(clip, container) as sound:
             for number, picture in enumerate(iter_frames(clip)):
@@ -96,9 +142,8 @@ class _Shown:
         self._guesses = [self._between(edge) for edge in self._edges]
 
     def at(self, frame: int) -> Sequence[Guess]:
-        """The classes to show on a frame, the most probable first."""
-        place = bisect_right(self._edges, frame) - 1
-        return self._guesses[min(max(place, 0), len(self._guesses) - 2)]
+        """The classes to show on a frame, the most probable first; none between windows."""
+        return self._guesses[bisect_right(self._edges, frame) - 1]
 
     def _between(self, frame: int) -> Sequence[Guess]:
         """Of the windows around a frame."""
@@ -107,8 +152,7 @@ class _Shown:
             for window in self._windows
             if window.first_frame <= frame < window.first_frame + window.frames
         ]
-        mean = np.mean(around, axis=0) if around else None
-        return self._prediction.top(self._top, mean)
+        return self._prediction.top(self._top, np.mean(around, axis=0)) if around else ()
 
 
 class _Sound:
@@ -127,7 +171,7 @@ class _Sound:
         self._input = av.open(self._clip.path, metadata_errors="ignore")
         video = self._input.streams.best("video")
         source = self._input.streams.best("audio")
-        if source is not None and source.codec_context.name in _SOUND:
+        if source is not None and _codec(source) in _SOUND:
             self._stream = self._output.add_stream_from_template(source)
             begin = (video.start_time or 0) * video.time_base
             self._shift = round(begin / source.time_base)
@@ -153,8 +197,28 @@ class _Sound:
             self._next = next(self._packets, None)
 
 
+def _left_out(clip: Clip) -> str:
+    """What of a clip an .mp4 file cannot hold, in words; empty if there is nothing."""
+    if clip.is_pictures:
+        return ""
+    with av.open(clip.path, metadata_errors="ignore") as container:
+        source = container.streams.best("audio")
+        codec = None if source is None else _codec(source)
+    return (
+        "" if codec is None or codec in _SOUND else f"its sound ({codec}), which .mp4 cannot hold"
+    )
+
+
+def _codec(stream: Any) -> str:
+    """The codec's name, whichever decoder there is for it."""
+    name: str = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+    return name
+
+
 def _draw(picture: npt.NDArray[np.uint8], guesses: Sequence[Guess]) -> npt.NDArray[np.uint8]:
     """A frame with classes and bars of their probabilities in its lower left corner."""
+    if not guesses:
+        return picture
     image = Image.fromarray(np.ascontiguousarray(picture))
     size = max(9, min(image.size) // 18)
     line, width = size * 3 // 2, min(image.width, 18 * size)

@@ -3,7 +3,7 @@
     from tdn.prediction.predictor import Predictor
 
     for video in Predictor("runs/mine/checkpoints/best.pt")(["a.mp4", "folder"]):
-        print(video.path, video.top(5))
+        print(video.path, video.problem or video.top(5))
 
 Videos come by the same pipeline as in training and testing, so equal videos give equal scores.
 """
@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from tdn.config import Config
 from tdn.config_loading import check_config
 from tdn.devices import resolve_device
 from tdn.errors import UserError
 from tdn.evaluation.forward import predict
-from tdn.pipelines.frame_times import frame_times
+from tdn.evaluation.scores import Scores
 from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.video_reading import DecodingError
-from tdn.prediction.results import VideoPrediction, WindowPrediction
-from tdn.prediction.videos import find_videos, index_videos
+from tdn.prediction.results import Probabilities, VideoPrediction, WindowPrediction
+from tdn.prediction.videos import find_videos, read_videos
 from tdn.prediction.windows import Window, WindowLoader, WindowPlanner, sliding, whole
 from tdn.trained import load_trained
 from tdn.training.precision import choose_precision
@@ -85,11 +85,13 @@ class Predictor:
         Args:
             videos: Files; folders of frames; other folders, for all clips below them.
             window: Seconds; predict windows of this length instead of the whole video.
-            every: Seconds from one window to the next; by default half the window.
+            every: Seconds from one window to the next; by default half the window, and not less
+                than a frame lasts.
             progress: Whether to show a bar, where somebody watches.
 
         Returns:
-            One for each video, in order; those that cannot be read say why.
+            One for each video, in order; those that cannot be read say why, and those of which a
+            frame lasts longer than a window.
 
         Raises:
             UserError: A path is not there, or a number does not fit.
@@ -102,20 +104,18 @@ class Predictor:
         paths = find_videos(videos)
         if not paths:
             return []
-        manifest = index_videos(paths, self.config.data.frame_template)
-        problems = {line - 1: why for line, _, why in manifest.problems()}
+        manifest, times, problems = read_videos(paths, self.config.data.frame_template)
         windows: list[Window] = []
-        for row in manifest.usable.tolist():
+        for row, shown in times.items():
             try:
-                times = frame_times(manifest.clip(row))
-            except DecodingError as error:
+                windows += _windows(row, shown, window, every)
+            except _TooShortError as error:
                 problems[row] = str(error)
-                continue
-            windows += _windows(row, times, window, every)
         probabilities, lost = self._scores(manifest, windows, progress)
         problems |= lost
         predicted: dict[int, list[WindowPrediction]] = {}
-        for part, scores in zip(windows, probabilities, strict=True):
+        for number, scores in probabilities.items():
+            part = windows[number]
             found = WindowPrediction(part.start, part.end, part.first, part.frames, scores)
             predicted.setdefault(part.row, []).append(found)
         return [
@@ -127,8 +127,8 @@ class Predictor:
 
     def _scores(
         self, manifest: Manifest, windows: Sequence[Window], progress: bool
-    ) -> tuple[npt.NDArray[np.float64], dict[int, str]]:
-        """Probabilities by window, the mean over its views; and why rows cannot be decoded."""
+    ) -> tuple[dict[int, Probabilities], dict[int, str]]:
+        """Probabilities by the window's number, as tested; and why rows cannot be decoded."""
         config = self.config
         planner = WindowPlanner(
             manifest,
@@ -139,14 +139,21 @@ class Predictor:
             evaluation=config.evaluation,
             windows=tuple(windows),
         )
-        views, classes = planner.views_per_video, len(self.classes)
-        scores = np.zeros((len(windows) * views, classes))
+        views = planner.views_per_video
+        items: list[Tensor] = []
+        logits: list[Tensor] = []
         bar = "predicting" if progress and sys.stderr.isatty() else None
         with closing(WindowLoader(planner, self._device)) as loader:
-            batches = predict(self._model, loader, self._precision, self._device, bar)
-            for batch, logits in batches:
-                scores[batch.views.numpy()] = logits.double().softmax(-1).cpu().numpy()
-        return scores.reshape(len(windows), views, classes).mean(1), loader.problems
+            for batch, scores in predict(self._model, loader, self._precision, self._device, bar):
+                items.append(batch.views)
+                logits.append(scores)
+        if not items:
+            return {}, loader.problems
+        numbers, of_window = np.divmod(torch.cat(items).numpy(), views)
+        labels = np.zeros_like(numbers)  # nobody knows them
+        found = Scores.of_views(numbers, labels, of_window, torch.cat(logits).cpu().numpy(), views)
+        probabilities = dict(zip(found.indices.tolist(), found.probabilities(), strict=True))
+        return probabilities, loader.problems
 
 
 def _for_prediction(config: Config, clips: int | None, crops: int | None) -> Config:
@@ -162,7 +169,20 @@ def _for_prediction(config: Config, clips: int | None, crops: int | None) -> Con
     return found
 
 
+class _TooShortError(Exception):
+    """A window that would hold less than a frame, or a step that would not reach the next one."""
+
+
 def _windows(
     row: int, times: npt.NDArray[np.float64], window: float | None, every: float | None
 ) -> list[Window]:
-    return whole(row, times) if window is None else sliding(row, times, window, every or window / 2)
+    if window is None:
+        return whole(row, times)
+    frame = float(times[-1]) / (len(times) - 1)
+    for name, value in (("window", window), ("every", every)):
+        # Else there are more windows than frames, for small numbers more than the memory takes.
+        if value is not None and value < 0.9 * frame:  # 0.033 is meant for a frame at 30 a second
+            raise _TooShortError(
+                f"a frame lasts {frame:.3g} s, --{name} {value:g} is less; give more"
+            )
+    return sliding(row, times, window, every or max(window / 2, frame))

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tdn.errors import UserError
+
 Probabilities = npt.NDArray[np.float64]
 """(classes,), with the sum 1."""
 
@@ -45,25 +47,41 @@ class VideoPrediction:
     windows: tuple[WindowPrediction, ...] = ()
     """The parts that were predicted, one after the other; a single one for the whole video."""
     problem: str = ""
-    """Why nothing is predicted, in a few words."""
+    """Why nothing is predicted, in a few words; empty where something is."""
 
     @property
     def probabilities(self) -> Probabilities:
-        """Of the whole video: the mean over its windows."""
+        """Of the whole video: the mean over its windows.
+
+        Raises:
+            UserError: Nothing is predicted.
+        """
+        self._check()
         return np.mean([window.probabilities for window in self.windows], axis=0)
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration.
+
+        Raises:
+            UserError: Nothing is predicted.
+        """
+        self._check()
         return self.windows[-1].end
 
+    def _check(self) -> None:
+        if self.problem:
+            raise UserError(f"{self.path}: {self.problem}")
+
     def top(self, count: int = 5, of: Probabilities | None = None) -> list[Guess]:
-        """The most probable classes.
+        """The most probable classes; none where nothing is predicted.
 
         Args:
             count: How many, at most.
             of: A window's probabilities; by default the whole video's.
         """
+        if self.problem:
+            return []
         probabilities = self.probabilities if of is None else of
         best = np.argsort(-probabilities, kind="stable")[:count].tolist()
         return [Guess(label, self.classes[label], float(probabilities[label])) for label in best]

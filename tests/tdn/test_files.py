@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tdn.errors import UserError
-from tdn.files import write_atomically
+from tdn.files import check_not_an_input, write_atomically, write_text_atomically
 
 
 def test_the_file_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
@@ -37,6 +37,24 @@ def test_a_failure_leaves_the_former_file_and_nothing_else(tmp_path):
     assert "make room" in str(error.value)
     assert path.read_bytes() == b"former"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_texts_are_written_in_utf_8(tmp_path):
+    write_text_atomically(tmp_path / "file", "épée\n")
+    assert (tmp_path / "file").read_bytes() == "épée\n".encode()
+
+
+def test_what_is_read_is_not_written(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "one" / "file")
+    (tmp_path / "hard").hardlink_to(tmp_path / "one" / "file")
+    for output in ("one/file", "link", "hard", "two/file"):
+        with pytest.raises(UserError, match=output):
+            check_not_an_input(tmp_path / output, [tmp_path / "one" / "file", tmp_path / "two"])
+    for output in ("one/new", "two/new", "none/new"):
+        check_not_an_input(tmp_path / output, [tmp_path / "one" / "file", tmp_path / "two", "gone"])
 
 
 def test_an_interruption_leaves_nothing_half_written(tmp_path):

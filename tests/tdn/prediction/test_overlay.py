@@ -63,6 +63,42 @@ def test_what_is_shown_follows_the_windows(predictor, videos, tmp_path, monkeypa
         assert guesses == found.top(2, np.mean(around, axis=0))
 
 
+def test_frames_between_windows_show_nothing(predictor, videos, tmp_path):
+    (found,) = predictor([videos[0]], window=0.5, every=1.5)
+    covered = {n for w in found.windows for n in range(w.first_frame, w.first_frame + w.frames)}
+    write_overlay(found, tmp_path / "o.mp4")
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    dark = {n for n, picture in enumerate(pictures) if picture[-4:, :20].min() < 90}
+    assert dark == covered
+    assert 0 < len(covered) < 40
+
+
+@pytest.mark.parametrize(
+    ("suffix", "encoder", "kept"),
+    [(".mkv", "libmp3lame", "mp3"), (".mkv", "flac", "flac"), (".avi", "pcm_s16le", None)],
+)
+def test_sound_is_kept_where_mp4_holds_it_and_else_told(
+    checkpoint, tmp_path, capsys, suffix, encoder, kept
+):
+    path = write_video(
+        (tmp_path / "a").with_suffix(suffix), 24, codec="mpeg4", size=(48, 64), audio=encoder
+    )
+    output = tmp_path / "o.mp4"
+    words = ["predict", str(path), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    assert main([*words, "--overlay", str(output)]) == 0
+    told = capsys.readouterr().err
+    with av.open(str(output)) as container:
+        names = [stream.codec_context.codec.canonical_name for stream in container.streams.audio]
+    assert names == ([kept] if kept else [])
+    if kept:
+        assert told == ""
+        assert len(packets(output)) > 15
+    else:
+        assert told.count("\n") == 1
+        assert encoder in told
+
+
 def test_frames_are_shown_at_their_own_times(predictor, tmp_path):
     times = uneven_times()
     path = encode(tmp_path / "a.mkv", "h264", len(times), size=(48, 64), times=times)
@@ -110,3 +146,48 @@ def test_the_command_names_what_it_draws(checkpoint, videos, tmp_path, capsys):
     for wrong in ("o.avi", "o.webm"):
         assert main([*words, str(tmp_path / wrong), str(videos[0])]) == 2
     assert main([*words, str(tmp_path / "two.mp4"), str(videos[0]), str(same)]) == 2
+    assert not {"o.avi", "o.webm", "two.mp4"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_nothing_is_overwritten_and_told_so_before_any_work(videos, tmp_path, capsys):
+    """The checkpoint is not there, which is told only where --overlay fits."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    one, two = (folder / name for name in ("one.mp4", "two.mp4"))
+    for path in (one, two):
+        path.write_bytes(videos[1].read_bytes())
+    link = tmp_path / "link.mp4"
+    link.symlink_to(one)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "two.mp4").write_text("of another day")
+    (tmp_path / "file").write_text("no folder")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for given, overlay, named in (
+        (one, one, one),
+        (one, link, link),
+        (link, one, one),
+        (folder, folder, one),
+        (folder, other, other / "two.mp4"),
+        (folder, tmp_path / "file", tmp_path / "file"),
+        (one, tmp_path / "file" / "o.mp4", tmp_path / "file"),
+        (folder, tmp_path / "o.mp4", tmp_path / "o.mp4"),
+    ):
+        words = ["predict", str(given), "--checkpoint", str(tmp_path / "none.pt")]
+        assert main([*words, "--overlay", str(overlay)]) == 2
+        told = capsys.readouterr().err
+        assert str(named) in told
+        assert told.count("\n") == 1
+        assert "none.pt" not in told
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main([*words, "--overlay", str(tmp_path / "new")]) == 2
+    assert "none.pt" in capsys.readouterr().err
+
+
+def test_a_video_is_not_replaced_by_its_own_overlay(predictor, videos, tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(videos[1].read_bytes())
+    (found,) = predictor([path])
+    with pytest.raises(UserError, match=r"a\.mp4"):
+        write_overlay(found, path)
+    assert path.read_bytes() == videos[1].read_bytes()

@@ -93,8 +93,21 @@ def test_bad_videos_are_told_and_cost_the_others_nothing(predictor, videos, tmp_
     found = predictor([tmp_path / "text.mp4", videos[0], cut])
     assert [bool(video.problem) for video in found] == [True, False, True]
     assert "problem" in found[0].as_dict()
+    assert found[0].top() == []
+    for what in ("probabilities", "seconds"):
+        with pytest.raises(UserError, match=r"text\.mp4"):
+            getattr(found[0], what)
     (alone,) = predictor([videos[0]])
     np.testing.assert_allclose(found[1].probabilities, alone.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["take 2", "take 2 0", "take ", "take, 'one' \" 3", "0"])
+def test_any_name_will_do(predictor, videos, tmp_path, name):
+    shutil.copytree(videos[2], tmp_path / name)
+    (tmp_path / "take").mkdir(exist_ok=True)
+    found, expected = predictor([tmp_path / name, videos[2]])
+    assert found.problem == ""
+    assert np.array_equal(found.probabilities, expected.probabilities)
 
 
 def test_a_video_that_breaks_when_it_is_decoded(predictor, videos, tmp_path):
@@ -154,6 +167,27 @@ def test_windows_that_do_not_fit(predictor, videos, settings, named):
         predictor([videos[0]], **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"window": 1e-6}, "--window"), ({"window": 1, "every": 1e-6}, "--every")],
+)
+def test_windows_shorter_than_a_frame_are_told_and_cost_the_others_nothing(
+    predictor, videos, settings, named
+):
+    (found,) = predictor([videos[0]], **settings)
+    assert named in found.problem
+    # 25 and 12 frames a second
+    fast, slow = predictor([videos[2], videos[0]], window=0.05)
+    assert not fast.problem
+    assert "--window" in slow.problem
+
+
+def test_steps_are_never_shorter_than_a_frame(predictor, videos):
+    """Half of a window of one frame would give each frame twice."""
+    (found,) = predictor([videos[2]], window=0.04)
+    assert [(w.first_frame, w.frames) for w in found.windows] == [(n, 1) for n in range(24)]
+
+
 def test_paths_that_hold_nothing(predictor, tmp_path):
     for path in (tmp_path, tmp_path / "none.mp4"):
         with pytest.raises(UserError, match=str(path)):
@@ -188,6 +222,13 @@ def test_the_command_fails_where_a_video_does(checkpoint, videos, tmp_path, caps
     assert str(bad) in err
     assert str(videos[0]) in out
     assert "Traceback" not in err
+
+
+def test_the_command_prints_nothing_where_no_video_can_be_read(checkpoint, tmp_path, capsys):
+    (tmp_path / "bad.mp4").write_text("no video " * 50)
+    words = ["predict", str(tmp_path / "bad.mp4"), "--checkpoint", str(checkpoint)]
+    assert main([*words, "--device", "cpu"]) == 1
+    assert capsys.readouterr().out == ""
 
 
 def test_tdn_has_nothing_new_to_import():
