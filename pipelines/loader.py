@@ -122,11 +122,17 @@ class Loader:
         """Videos that take part, over all processes."""
         return len(self.planner.rows)
 
-    def leave_out(self, rows: npt.NDArray[np.int64]) -> None:
-        """Take no notice of some rows of the list from now on; every process must leave out the
-        same. Only before the first batch, and not in training, whose order would be another."""
-        kept = ~np.isin(self.planner.rows, rows)
-        self.planner.rows = self.planner.rows[kept]
+    def leave_out(self, batches: npt.NDArray[np.int64]) -> None:
+        """Do without some batches of a test, by their numbers, on every process the same.
+
+        To be called before the first batch.
+        """
+        planner = self.planner
+        planner.batches = planner.batches[~np.isin(planner.batches, batches)]
+
+    def batch_number(self, batch: Batch) -> int:
+        """The number of a test's batch among all processes'."""
+        return self.planner.batch_number(int(batch.indices[0]), int(batch.views[0]))
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -86,6 +86,10 @@ class Planner:
         """(videos,) the rows that take part, rising."""
         self._flips = flip_map(self.data.flip_labels)
         self._views = Protocol(self.data, self.evaluation, self.segments, self.seed)
+        views = 0 if self.train else len(self.rows) * self.views_per_video
+        self.batches = np.arange(-(-views // self.data.batch_size))
+        """(batches,) where ``train`` is false: the numbers of those that are wanted, rising. The
+        processes take turns, so what a batch holds does not depend on how many they are."""
 
     @property
     def target(self) -> Size:
@@ -104,11 +108,10 @@ class Planner:
         Training drops the last incomplete batch of all processes together; otherwise everything is
         kept, and processes may differ in their steps.
         """
-        videos, batch = len(self.rows), self.data.batch_size
-        if self.train:
-            return videos // (batch * self.world_size * self.accumulate) * self.accumulate
-        mine = len(range(self.rank, videos, self.world_size))
-        return -(-mine * self.views_per_video // batch)
+        if not self.train:
+            return len(range(self.rank, len(self.batches), self.world_size))
+        together = self.data.batch_size * self.world_size * self.accumulate
+        return len(self.rows) // together * self.accumulate
 
     def batch(self, epoch: int, step: int) -> list[View]:
         """The views of one step (both from 0)."""
@@ -121,16 +124,21 @@ class Planner:
         return [self._training_view(self._substituted(place)) for place in places]
 
     def _test_batch(self, step: int) -> list[View]:
-        """The next views of this process's videos, which are every ``world_size``-th."""
-        batch, views = self.data.batch_size, self.views_per_video
+        """The views of one of this process's batches: videos in the list's order, each whole."""
+        number = int(self.batches[self.rank + step * self.world_size])
+        size, views = self.data.batch_size, self.views_per_video
         wanted = []
-        for item in range(step * batch, (step + 1) * batch):
-            position = item // views * self.world_size + self.rank
-            if position < len(self.rows):
-                place = Place(0, position, int(self.rows[position]))
-                if place not in self.failed:
-                    wanted.append(self._test_view(place, item % views))
+        for item in range(number * size, min((number + 1) * size, len(self.rows) * views)):
+            position, view = divmod(item, views)
+            place = Place(0, position, int(self.rows[position]))
+            if place not in self.failed:
+                wanted.append(self._test_view(place, view))
         return wanted
+
+    def batch_number(self, row: int, view: int) -> int:
+        """The number of the test batch that a view is in."""
+        position = int(np.searchsorted(self.rows, row))
+        return (position * self.views_per_video + view) // self.data.batch_size
 
     def _rows(self) -> npt.NDArray[np.int32]:
         usable = self.manifest.usable

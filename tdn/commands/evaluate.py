@@ -4,7 +4,9 @@ Writes to the run folder (--output): scores.npz with indices (row in the list), 
 (videos, views, classes; logits); metrics.json with top1, top5 and mean_class_accuracy in percent,
 by the mean over views of softmax; classes.csv, accuracy by class; and the confusion matrix as
 confusion.csv and confusion.png. A video has one view, or as many as evaluation.clips times
-evaluation.crops. An evaluation that was interrupted goes on where it was.
+evaluation.crops. Every score is the same on any number of processes.
+
+SIGTERM, SIGUSR2 and Ctrl-C end it after a batch, with status 75; the same command goes on there.
 
   tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
   tdn evaluate --config k400.yaml --checkpoint k400.pt --output runs/k400 \\

@@ -81,7 +81,8 @@ def write_ensemble(
         "classes": first.logits.shape[2],
         "versions": versions(),
     }
-    together = Scores(first.indices, first.labels, _as_logits(values[rule], rule)[:, None])
+    logits = _as_logits(values[rule], rule)[:, None]
+    together = Scores(first.indices, first.labels, logits, first.videos)
     together.save(make_folder(output) / "scores.npz")
     save_metrics(output / "metrics.json", metrics)
     return metrics
@@ -126,6 +127,8 @@ def _difference(first: Scores, other: Scores, where: str) -> str | None:
         if len(rows):
             more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
             return f"{verb} row {rows[0]} of the list{more}, which {where} {opposite}"
+    if first.videos and other.videos and first.videos != other.videos:
+        return f"is of another list, or of other files, than {where}"
     odd = np.flatnonzero(first.labels != other.labels)
     if len(odd):
         row = odd[0]

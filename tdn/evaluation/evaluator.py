@@ -2,8 +2,8 @@
 
     tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
 
-The processes take disjoint parts of the list and meet only at the end, so their number does not
-matter. The main process writes scores.npz and metrics.json.
+The processes take turns with the list's batches and meet only at the end, so their number does not
+matter. The main process writes the results.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from tdn.checkpoint import LoadReport
 from tdn.config import Config
 from tdn.config_loading import config_to_dict, resolve_config
 from tdn.errors import UserError
-from tdn.evaluation.by_class import ByClass
-from tdn.evaluation.collecting import Collector
+from tdn.evaluation.collecting import Collector, ScoredViews
 from tdn.evaluation.forward import predict
 from tdn.evaluation.partial import PartialScores
-from tdn.evaluation.scores import Scores, save_metrics
-from tdn.files import write_atomically
+from tdn.evaluation.results import in_words, save_results
+from tdn.evaluation.scores import Scores
 from tdn.pipelines.storage import checksum
 from tdn.trained import trained_network
 from tdn.training.build import check_same_data
 from tdn.training.class_names import check_same_classes
 from tdn.training.distributed import Processes, device_name, open_processes
+from tdn.training.interruption import STOPPED, StopRequest
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.reporting.console import shows_bar
 from tdn.training.run_folder import make_folder
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader
 
 _log = logging.getLogger(__name__)
+
+_NO_MATTER = {"num_threads", "prefetch", "memory_limit", "max_bad_share", "train_list"}
+"""Keys of ``data`` that change no score."""
 
 
 def evaluate(
@@ -65,11 +68,13 @@ def evaluate(
 
     Raises:
         UserError: The checkpoint does not fit the network, or the data or the folder are unusable.
+        SystemExit: Status 75: SIGTERM, SIGUSR2 or Ctrl-C; called again, it goes on.
     """
     config = resolve_config(config)
     began = time.monotonic()
     with ExitStack() as stack:
         processes = stack.enter_context(open_processes(config.training))
+        stop = stack.enter_context(StopRequest(processes, config.training.stop_timeout))
         with processes.failing_together():
             output = make_folder(config.output)
             precision = choose_precision(config.training.precision, processes.device)
@@ -79,27 +84,28 @@ def evaluate(
             model, report = _trained_model(config, checkpoint, loader.classes, raw)
             model.to(processes.device)
         check_same_data(processes, validation_list=loader)
-        videos = loader.videos
         partial, former = _resumed(config, checkpoint, raw, loader, output, precision, processes)
         bar = "evaluating" if shows_bar(config, processes.is_main) else None
+        stop.defer()
         with processes.failing_together():
-            mine = score(model, loader, precision, processes.device, bar, partial)
+            mine = score(model, loader, precision, processes.device, bar, partial, stop)
+        if processes.any(stop.asked):
+            with processes.failing_together():
+                partial.write(mine)
+            if processes.is_main:
+                print(f"stopped on request; what was scored is kept in {output}", flush=True)
+            raise SystemExit(STOPPED)
         parts = [part for part in (former, *processes.gather_to_main(mine)) if part is not None]
         metrics = None
         with processes.failing_together():
             if processes.is_main:
-                _check_share(sum(len(part.indices) for part in parts), videos, config)
-                scores = Scores.merged(parts)
+                scores = _whole_videos(parts, loader, config)
+                about = _about(config, checkpoint, precision, processes)
+                about["averaged_weights"] = report.averaged
                 names = loader.classes or report.classes
-                by_class = ByClass.of(scores, names)
-                metrics = _metrics(scores, loader.listed, config, checkpoint, precision, processes)
-                metrics |= {"mean_class_accuracy": by_class.mean_accuracy}
-                metrics |= {"averaged_weights": report.averaged, "class_names": list(names)}
-                scores.save(output / "scores.npz")
-                _save_by_class(by_class, output)
-                save_metrics(output / "metrics.json", metrics)
+                metrics = save_results(scores, names, about, loader.listed, output)
                 partial.remove()
-                _print(metrics, output, time.monotonic() - began)
+                print(in_words(metrics, output, time.monotonic() - began), flush=True)
         result: dict[str, Any] = processes.from_main(metrics)
         return result
 
@@ -109,37 +115,35 @@ def score(
     loader: Loader,
     precision: Precision,
     device: torch.device,
-    bar: str | None = None,
-    partial: PartialScores | None = None,
-) -> Scores | None:
-    """The scores of a loader's videos, each with all its views.
+    bar: str | None,
+    partial: PartialScores,
+    stop: StopRequest,
+) -> ScoredViews | None:
+    """The scores of this process's batches.
 
     Args:
         model: On the device; put into evaluation mode.
-        loader: Test clips, each video once.
+        loader: Test clips.
         precision: What the network computes in.
         device: Where.
         bar: What to call a progress bar; None for no bar.
-        partial: Where to keep scores now and then; None for nowhere.
+        partial: Gets the scores now and then.
+        stop: Ends it after a batch.
 
     Returns:
-        The scores; None if the loader has no videos, as with more processes than videos.
+        The scores; None if there are none, as with more processes than batches.
     """
-    collector = Collector(loader.views_per_video)
-    parts = []
-    try:
-        for batch, logits in predict(model, loader, precision, device, bar):
-            collector.add(batch, logits)
-            if partial is not None and partial.is_due():
-                parts.append(collector.take())
-                partial.write(parts[-1])
-    except KeyboardInterrupt:
-        if partial is not None:
-            partial.write(collector.take())
-        raise
+    collector, parts = Collector(), []
+    for batch, logits in predict(model, loader, precision, device, bar):
+        collector.add(loader.batch_number(batch), batch, logits)
+        if partial.is_due():
+            parts.append(collector.take())
+            partial.write(parts[-1])
+        if stop.asked:
+            break
     parts.append(collector.take())
     found = [part for part in parts if part is not None]
-    return Scores.merged(found) if found else None
+    return ScoredViews.joined(found) if found else None
 
 
 def _resumed(
@@ -150,34 +154,25 @@ def _resumed(
     output: Path,
     precision: Precision,
     processes: Processes,
-) -> tuple[PartialScores, Scores | None]:
+) -> tuple[PartialScores, ScoredViews | None]:
     """Where scores are kept meanwhile; and on the main process what an earlier try has left, whose
-    videos the loader then leaves out; all must call it."""
+    batches the loader then does without. All must call it."""
     key, former = None, None
     with processes.failing_together():
         if processes.is_main:
             tree = config_to_dict(config)
-            parts = [tree[name] for name in ("seed", "model", "data", "evaluation")]
-            parts += [raw, precision.name, loader.fingerprint(), checksum(str(checkpoint))]
+            parts = [tree[name] for name in ("seed", "model", "evaluation")]
+            parts.append({k: v for k, v in tree["data"].items() if k not in _NO_MATTER})
+            parts += [raw, precision.name, processes.device.type]
+            parts += [loader.fingerprint(), checksum(str(checkpoint))]
             key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
             former = PartialScores(output, key, 0).read()
     partial = PartialScores(output, processes.from_main(key), processes.rank)
-    done = processes.from_main(None if former is None else former.indices)
+    done = processes.from_main(None if former is None else former.batches)
     if done is not None:
         loader.leave_out(done)
-        _log.info(
-            "%s: %d of %d videos were scored before", output, len(done), len(done) + loader.videos
-        )
+        _log.info("%s: %d batches were scored before", output, len(set(done.tolist())))
     return partial, former
-
-
-def _save_by_class(results: ByClass, output: Path) -> None:
-    from tdn.visualization.confusion import confusion_figure
-
-    results.save_table(output / "classes.csv")
-    results.save_confusion(output / "confusion.csv")
-    figure = confusion_figure(results)
-    write_atomically(output / "confusion.png", lambda file: figure.savefig(file, format="png"))
 
 
 def _trained_model(
@@ -190,34 +185,35 @@ def _trained_model(
     return model, report
 
 
-def _check_share(scored: int, videos: int, config: Config) -> None:
-    """Refuse results of too few of the videos; the processes have counted only their own."""
-    lost, share = videos - scored, config.data.max_bad_share
-    if scored == 0 or lost > share * videos:
+def _whole_videos(parts: list[ScoredViews], loader: Loader, config: Config) -> Scores:
+    """The scores of the videos of which every view was scored.
+
+    Raises:
+        UserError: They are too few; each process has counted only its own losses.
+    """
+    videos, share = loader.videos, config.data.max_bad_share
+    scores = None
+    if parts:
+        found = ScoredViews.joined(parts)
+        columns = found.indices, found.labels, found.views, found.logits
+        scores = Scores.of_views(*columns, loader.views_per_video, loader.fingerprint())
+    lost = videos - (0 if scores is None else len(scores.indices))
+    if scores is None or lost == videos or lost > share * videos:
         raise UserError(
             f"{lost} of {videos} videos cannot be decoded, see above; check the storage, or "
             f"raise data.max_bad_share ({share})"
         )
+    return scores
 
 
-def _metrics(
-    scores: Scores,
-    listed: int,
-    config: Config,
-    checkpoint: str | Path,
-    precision: Precision,
-    processes: Processes,
+def _about(
+    config: Config, checkpoint: str | Path, precision: Precision, processes: Processes
 ) -> dict[str, Any]:
+    """What is tested, and with what."""
     return {
-        **scores.accuracy(),
-        "videos": scores.logits.shape[0],
-        "listed": listed,
-        "left_out": listed - scores.logits.shape[0],
-        "views": scores.logits.shape[1],
         "clips": config.evaluation.clips,
         "crops": config.evaluation.crops,
-        "classes": scores.logits.shape[2],
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(Path(checkpoint).absolute()),
         "validation_list": config.data.validation_list,
         "model": config.model.name,
         "num_segments": config.model.num_segments,
@@ -226,23 +222,3 @@ def _metrics(
         "world_size": processes.world_size,
         "versions": versions(),
     }
-
-
-def _print(metrics: dict[str, Any], output: Path, seconds: float) -> None:
-    print(
-        f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} % on {metrics['videos']} "
-        f"videos{_left_out(metrics)}, {_protocol(metrics)}, {metrics['videos'] / seconds:.1f} a "
-        f"second; scores in {output / 'scores.npz'}",
-        flush=True,
-    )
-
-
-def _left_out(metrics: dict[str, Any]) -> str:
-    left_out = metrics["left_out"]
-    return f" ({left_out} of the list's {metrics['listed']} left out)" if left_out else ""
-
-
-def _protocol(metrics: dict[str, Any]) -> str:
-    """The views of a video, in words."""
-    counts = [(metrics["clips"], "clip"), (metrics["crops"], "crop")]
-    return " x ".join(f"{n} {thing}{'s' if n > 1 else ''}" for n, thing in counts)

@@ -1,7 +1,7 @@
-"""Scores that an interrupted evaluation has left, so that the next one goes on there.
+"""What an interrupted evaluation has left, so that the next one goes on there.
 
 Each process writes what it has scored now and then, to files of its own. Any number of processes
-may go on: videos that are complete in any of these files are not scored again.
+may go on: batches that are in any of these files are not scored again.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
-
-from tdn.errors import UserError
-from tdn.evaluation.scores import Scores
+from tdn.evaluation.collecting import ScoredViews
 
 EVERY = 60.0
 """Seconds between two files of a process."""
@@ -33,35 +30,26 @@ class PartialScores:
         self._rank = rank
         self._written_at = time.monotonic()
 
-    def read(self) -> Scores | None:
-        """What any process has written before, without repetitions; None if nothing."""
-        found = []
-        for path in sorted(self._folder.glob("*.npz")):
-            try:
-                found.append(Scores.load(path))
-            except UserError:  # damaged: scored again
-                continue
-        if not found:
-            return None
-        together = Scores.merged(found)
-        _, first = np.unique(together.indices, return_index=True)
-        return together.rows(first)
+    def read(self) -> ScoredViews | None:
+        """What any process has written before; None if nothing. Damaged files do not count."""
+        found = [ScoredViews.load(path) for path in sorted(self._folder.glob("*.npz"))]
+        whole = [part for part in found if part is not None]
+        return ScoredViews.joined(whole) if whole else None
 
     def is_due(self) -> bool:
         """Whether it is time to write again."""
         return time.monotonic() - self._written_at >= EVERY
 
-    def write(self, scores: Scores | None) -> None:
+    def write(self, views: ScoredViews | None) -> None:
         """Keep what this process has scored since the last time.
 
         Raises:
             UserError: The folder cannot be written.
         """
         self._written_at = time.monotonic()
-        if scores is not None and len(scores.indices):
-            scores.save(
-                self._folder / f"{self._rank}-{scores.indices[0]}-{len(scores.indices)}.npz"
-            )
+        if views is not None:
+            first, count = views.batches[0], len(set(views.batches.tolist()))
+            views.save(self._folder / f"{self._rank}-{first}-{count}.npz")
 
     def remove(self) -> None:
         """Forget all, of other tests in this folder too: the whole result is there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ class Scores:
     """(N,)."""
     logits: npt.NDArray[np.float32]
     """(N, views, classes): as the network gives them, no softmax."""
+    videos: str = ""
+    """Checksum of the list's videos, which tells lists apart; empty if it is not known."""
 
     @classmethod
     def of_views(
@@ -36,6 +37,7 @@ class Scores:
         views: npt.NDArray[np.int64],
         logits: npt.NDArray[np.float32],
         count: int,
+        videos: str = "",
     ) -> Scores:
         """The scores of videos whose views were scored one by one, in any order.
 
@@ -47,29 +49,18 @@ class Scores:
             views: (clips,) which of its video's views each clip is, from 0.
             logits: (clips, classes).
             count: Views per video.
+            videos: Checksum of the list's videos.
         """
         order = np.lexsort((views, indices))
         _, first, found = np.unique(indices[order], return_index=True, return_counts=True)
         rows = order[(first[found == count, None] + np.arange(count)).reshape(-1)]
         lead = rows[::count]
-        return cls(
-            indices[lead], labels[lead], logits[rows].reshape(len(lead), count, logits.shape[1])
-        )
-
-    @classmethod
-    def merged(cls, parts: Sequence[Scores]) -> Scores:
-        """The scores of several processes as one, in the list's order."""
-        indices = np.concatenate([part.indices for part in parts])
-        order = np.argsort(indices)
-        return cls(
-            indices[order],
-            np.concatenate([part.labels for part in parts])[order],
-            np.concatenate([part.logits for part in parts])[order],
-        )
+        scores = logits[rows].reshape(len(lead), count, logits.shape[1])
+        return cls(indices[lead], labels[lead], scores, videos)
 
     def rows(self, places: npt.NDArray[np.int64]) -> Scores:
         """Those of some videos, by their places here."""
-        return Scores(self.indices[places], self.labels[places], self.logits[places])
+        return Scores(self.indices[places], self.labels[places], self.logits[places], self.videos)
 
     @classmethod
     def load(cls, path: Path) -> Scores:
@@ -83,12 +74,15 @@ class Scores:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = [np.asarray(archive[name]) for name in ("indices", "labels", "scores")]
+                videos = str(archive["videos"]) if "videos" in archive else ""
         except Exception:  # whatever the readers of two formats make of foreign bytes
             arrays = []
         if not arrays or not _are_scores(*arrays):
             raise UserError(f"{path}: holds no scores; give the scores.npz of an evaluation")
         indices, labels, logits = arrays
-        return cls(indices.astype(np.int64), labels.astype(np.int64), logits.astype(np.float32))
+        return cls(
+            indices.astype(np.int64), labels.astype(np.int64), logits.astype(np.float32), videos
+        )
 
     def probabilities(self) -> npt.NDArray[np.float64]:
         """(N, classes): the mean over views of softmax.
@@ -108,7 +102,11 @@ class Scores:
         write_atomically(
             path,
             lambda file: np.savez(
-                file, indices=self.indices, labels=self.labels, scores=self.logits
+                file,
+                indices=self.indices,
+                labels=self.labels,
+                scores=self.logits,
+                videos=self.videos,
             ),
         )
 

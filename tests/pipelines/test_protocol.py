@@ -154,20 +154,24 @@ def manifests(tmp_path_factory) -> dict[str, Manifest]:
     }
 
 
+def make_planner(manifest, rank, world, batch, clips, crops) -> Planner:
+    return Planner(
+        manifest,
+        DataConfig(batch_size=batch),
+        segments=8,
+        train=False,
+        seed=7,
+        rank=rank,
+        world_size=world,
+        evaluation=EvaluationConfig(clips=clips, crops=crops),
+    )
+
+
 def planned(manifest, world=1, batch=4, clips=3, crops=5, failed=()) -> dict:
-    """Every view by row and number: frames, crop, and the process that has it."""
+    """Every view by row and number: frames and crop."""
     found = {}
     for rank in range(world):
-        planner = Planner(
-            manifest,
-            DataConfig(batch_size=batch),
-            segments=8,
-            train=False,
-            seed=7,
-            rank=rank,
-            world_size=world,
-            evaluation=EvaluationConfig(clips=clips, crops=crops),
-        )
+        planner = make_planner(manifest, rank, world, batch, clips, crops)
         planner.failed.update(failed)
         assert planner.views_per_video == clips * crops
         for step in range(planner.steps):
@@ -175,7 +179,7 @@ def planned(manifest, world=1, batch=4, clips=3, crops=5, failed=()) -> dict:
                 key = view.clip.row, view.number
                 assert key not in found
                 assert view.label == view.clip.row % 4
-                found[key] = view.frames.tolist(), view.crop, rank
+                found[key] = view.frames.tolist(), view.crop
     return found
 
 
@@ -187,11 +191,29 @@ def test_every_view_is_planned_once_on_any_number_of_processes(manifests, world,
     views = kind[0] * kind[1]
     assert sorted(found) == [(row, n) for row in manifest.usable.tolist() for n in range(views)]
     alone = planned(manifest, 1, 4, *kind)
-    assert {key: view[:2] for key, view in found.items()} == {
-        key: view[:2] for key, view in alone.items()
-    }
-    for row in manifest.usable.tolist():  # so that scores are averaged where they are made
-        assert len({found[row, number][2] for number in range(views)}) == 1
+    assert found == alone
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 6), st.integers(1, 9), st.sampled_from([(1, 1), (3, 5), (4, 3)]))
+def test_batches_hold_the_same_views_on_any_number_of_processes(manifests, world, batch, kind):
+    """So each score is the same bits, as the network sees the same views together."""
+
+    def batches(processes: int) -> dict[int, list[tuple[int, int]]]:
+        found = {}
+        for rank in range(processes):
+            made = make_planner(manifests["part"], rank, processes, batch, *kind)
+            for step in range(made.steps):
+                views = [(view.clip.row, view.number) for view in made.batch(0, step)]
+                number = made.batch_number(*views[0])
+                assert number not in found
+                found[number] = views
+        return found
+
+    alone, together = batches(1), batches(world)
+    assert together == alone
+    assert sorted(alone) == list(range(len(alone)))
+    assert all(len(alone[number]) == batch for number in range(len(alone) - 1))
 
 
 def test_views_do_not_depend_on_which_other_files_are_usable(manifests):

@@ -59,14 +59,19 @@ class SyntheticLoader:
     def fingerprint(self) -> str:
         return str(self.count)
 
+    def batch_number(self, batch: Batch) -> int:
+        return int(batch.indices[0]) // self.batch_size
+
     def close(self) -> None:
         self.closed = True
 
     def _shares(self) -> list[np.ndarray]:
         """This process's rows of every step."""
         if not self.train:
-            mine = np.arange(self.count)[self.rank :: self.world_size]
-            return [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
+            rows = np.arange(self.count)
+            starts = range(0, self.count, self.batch_size)
+            batches = [rows[start : start + self.batch_size] for start in starts]
+            return batches[self.rank :: self.world_size]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         together = self.batch_size * self.world_size
         steps = self.count // (together * self.accumulate) * self.accumulate

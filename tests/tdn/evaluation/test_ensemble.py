@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_other_videos_are_refused_with_the_difference(what, tmp_path):
     for word in words:
         assert word in str(error.value)
     assert not (tmp_path / "both").exists()
+
+
+def test_the_same_rows_of_another_list_are_refused(tmp_path):
+    paths = []
+    for name, videos in (("8", "one"), ("16", "other"), ("32", "")):
+        paths.append(tmp_path / f"{name}.npz")
+        dataclasses.replace(scores(EIGHT), videos=videos).save(paths[-1])
+    with pytest.raises(UserError, match=r"16\.npz.*list"):
+        write_ensemble(paths[:2], tmp_path / "both")
+    write_ensemble(paths[::2], tmp_path / "both")  # of an older version, which does not say
 
 
 def test_one_alone_is_refused(tmp_path):

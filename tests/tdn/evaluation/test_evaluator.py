@@ -9,8 +9,8 @@ import torch
 import tdn
 from tdn.errors import UserError
 from tdn.evaluation import evaluator
+from tdn.evaluation.collecting import ScoredViews
 from tdn.evaluation.evaluator import evaluate
-from tdn.evaluation.scores import Scores
 from tdn.training.trainer import train
 from tests.tdn import synthetic
 from tests.tdn.synthetic import tiny_config
@@ -79,9 +79,8 @@ def test_what_was_left_out_is_counted_and_too_much_is_refused(
 
     def losing(count):
         def score(*arguments):
-            scores = real(*arguments)
-            kept = slice(0, len(scores.indices) - count)
-            return Scores(scores.indices[kept], scores.labels[kept], scores.logits[kept])
+            views = real(*arguments)
+            return ScoredViews(*(column[: len(column) - count] for column in views))
 
         return score
 

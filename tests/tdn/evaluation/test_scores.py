@@ -42,27 +42,12 @@ def test_a_sure_network_still_ranks_the_other_classes():
     assert Scores(np.array([0]), np.array([1]), logits).accuracy() == {"top1": 0, "top5": 0}
 
 
-@given(all_scores(), st.data())
-def test_parts_merge_to_the_lists_order(scores, data):
-    count = len(scores.indices)
-    order = np.array(data.draw(st.permutations(range(count))))
-    cuts = sorted(data.draw(st.lists(st.integers(0, count), max_size=3)))
-    parts = [
-        Scores(scores.indices[rows], scores.labels[rows], scores.logits[rows])
-        for rows in np.split(order, cuts)
-    ]
-    merged = Scores.merged(parts)
-    np.testing.assert_array_equal(merged.indices, scores.indices)
-    np.testing.assert_array_equal(merged.labels, scores.labels)
-    np.testing.assert_array_equal(merged.logits, scores.logits)
-
-
 def test_files(tmp_path):
     logits = np.ones((2, 1, 3), np.float32)
     Scores(np.array([4, 7]), np.array([0, 2]), logits).save(tmp_path / "scores.npz")
     with np.load(tmp_path / "scores.npz") as archive:
         assert {key: archive[key].shape for key in archive} == {
-            "indices": (2,), "labels": (2,), "scores": (2, 1, 3)
+            "indices": (2,), "labels": (2,), "scores": (2, 1, 3), "videos": ()
         }  # fmt: skip
         assert archive["scores"].dtype == np.float32
     save_metrics(tmp_path / "metrics.json", {"top1": 50.0})
