@@ -5,20 +5,25 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO_SEED ?= 1
+TRIALS ?= 20
 
-.PHONY: help demo test browser lint clean
+.PHONY: help demo test trials browser lint clean
 
 help:
-	@echo "make demo   install, make video data, train TDN and a frame-only network, compare them"
-	@echo "make test   install, check style and types, run the tests"
-	@echo "make lint   check style and types only"
-	@echo "make clean  remove .venv, runs and caches"
+	@echo "make demo    install, make video data, train TDN and a frame-only network, compare them"
+	@echo "make test    install, check style and types, run the tests"
+	@echo "make trials  kill $(TRIALS) trainings at random moments; each must come to the same end"
+	@echo "make lint    check style and types only"
+	@echo "make clean   remove .venv, runs and caches"
 
 demo: $(VENV)/installed
 	$(RUN) -m tdn demo --config configs/demo.yaml --output runs/demo --seed $(DEMO_SEED)
 
 test: $(VENV)/installed-for-tests lint browser
 	$(RUN) -m pytest -n 2
+
+trials: $(VENV)/installed-for-tests
+	TDN_KILL_TRIALS=$(TRIALS) $(RUN) -m pytest -v tests/tdn/training/test_kill_trials.py
 
 # Reports are looked at in a real browser. Without one, and without the right to install it, those
 # tests are skipped and pytest says so.

@@ -1,6 +1,7 @@
 """What the trainer costs beside the training itself: its loop against a bare one, in turns.
 
     python benchmarks/trainer_overhead.py                    the demo's network, one CPU thread
+    python benchmarks/trainer_overhead.py --processes 2      the same on two processes
     python benchmarks/trainer_overhead.py --device cuda --config configs/ssv2_r50_8f.yaml
 
 A real run (``tdn.training.trainer.train``) with everything on: log, TensorBoard, metrics, clock,
@@ -9,27 +10,38 @@ on the device, so nothing is decoded. Every few steps, when the run asks for its
 loader first lets a bare loop take as many: forward, loss, backward, clipping and optimizer, on a
 network, batch and optimizer of the same kind. Each turn of the run is compared with the mean of the
 bare turns before and after it; the median of these ratios counts, in time and in CPU time of the
-process. Each turn writes to the log, four times as often as runs do. Checkpoints are left out: a
-run writes one every ten minutes.
+process (of the first one, if there are several). Each turn writes to the log, four times as often
+as runs do.
 
-A row goes to benchmarks/results/trainer-overhead-<device>.jsonl. Exit status: 0 if the overhead is
-below 3 % (on a CPU, of CPU time), else 1.
+Not in it: decoding, and the way of the clips to the device; checkpoints, of which a run writes one
+every ten minutes, and validations; and options that are off by default, such as EMA, mixup or
+leaving out steps that are not finite. With one process, what several tell each other is not in it
+either: whether to stop, after every step, and sums and clocks at each line of the log. They average
+their gradients in both loops, by the same means.
+
+A row goes to benchmarks/results/trainer-overhead-<device>[-N-processes].jsonl. Exit status: 0 if
+the overhead is below 3 % (on a CPU, of CPU time), else 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
@@ -40,10 +52,13 @@ from benchmarks.clips.usage import Usage
 from benchmarks.common import slug, surroundings, synchronise, write_rows
 from tdn.config import Config
 from tdn.config_loading import load_config
+from tdn.devices import resolve_device
 from tdn.pipelines.loader import Batch
-from tdn.training.build import create_network
+from tdn.trained import create_network
+from tdn.training.distributed import Processes
 from tdn.training.optimizers import create_optimizer
 from tdn.training.precision import choose_precision
+from tdn.training.replicas import replicated
 from tdn.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +136,10 @@ class ResidentLoader:
             self._before_step(step)
             yield self._batch
 
+    def of_one_step(self) -> ResidentLoader:
+        """A loader of the same batch, once."""
+        return ResidentLoader(self._batch, 1, lambda _: None)
+
     def fingerprint(self) -> str:
         """Of the videos."""
         return "resident"
@@ -130,7 +149,7 @@ class ResidentLoader:
 
 
 def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
-    """Overhead of a configuration's network and batch.
+    """Overhead of a configuration's network and batch; under ``torchrun`` on each process.
 
     Args:
         config: ``model``, ``optimizer``, ``data.batch_size`` and ``data.crop_size`` count, and
@@ -138,36 +157,28 @@ def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
         rounds: Turns of the run that count; one more warms up.
         steps: Of a turn.
     """
-    device = torch.device(config.training.device)
+    device = resolve_device(config.training.device)
     batch = resident_batch(config, device)
-    turns = Turns(bare_steps(config, batch, device), steps, device.type)
+    bare = BareLoop(config, batch, device)
+    turns = Turns(bare, steps, device.type)
+    end = (rounds + 1) * steps
 
     def before_step(step: int) -> None:
         if step % steps == 0:
             turns.change()
+        if step == end:
+            bare.close()
 
-    def create_loader(_: Config, split: str, **place: object) -> ResidentLoader:
-        del place
-        if split == "train":  # with a step after the last turn, which asks for a batch
-            return ResidentLoader(batch, (rounds + 1) * steps + 1, before_step)
-        return ResidentLoader(batch, 1, lambda _: None)
-
-    config.data.train_list = config.data.validation_list = "resident"
     config.training.epochs, config.training.log_every = 1, steps
     config.schedule.name = "constant"
-    former, tdn.create_loader = tdn.create_loader, create_loader  # type: ignore[assignment]
     before = Usage.now()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            config.output = folder
-            train(config)
-    finally:
-        tdn.create_loader = former
+    run(config, ResidentLoader(batch, end + 1, before_step))  # the last one asks for a batch
     usage = Usage.now().since(before)
     return {
         "model": config.model.name,
         "width": config.model.width,
         "shape": list(batch.clips.shape),
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
         "precision": choose_precision(config.training.precision, device).name,
         "optimizer": config.optimizer.name,
         "rounds": rounds,
@@ -175,6 +186,23 @@ def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
         **summary(turns),
         "foreign_cores": round(usage.foreign, 2),
     }
+
+
+def run(config: Config, train_loader: ResidentLoader) -> None:
+    """Train on a loader's clips, and validate on one batch of them."""
+
+    def create_loader(_: Config, split: str, **place: object) -> ResidentLoader:
+        del place
+        return train_loader if split == "train" else train_loader.of_one_step()
+
+    config.data.train_list = config.data.validation_list = "resident"
+    former, tdn.create_loader = tdn.create_loader, create_loader  # type: ignore[assignment]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            config.output = folder
+            train(config)
+    finally:
+        tdn.create_loader = former
 
 
 def summary(turns: Turns) -> dict[str, float]:
@@ -209,15 +237,44 @@ def resident_batch(config: Config, device: torch.device) -> Batch:
     return Batch(clips.to(device), rows % config.model.num_classes, rows, frames, rows * 0)
 
 
+class BareLoop:
+    """Steps with nothing around them.
+
+    The network is made with the first step: the run's group of processes is there then. It must be
+    let go of before that is left.
+
+    Args:
+        config: Of the run.
+        batch: What it trains on.
+        device: Where.
+    """
+
+    def __init__(self, config: Config, batch: Batch, device: torch.device) -> None:
+        self._make = partial(bare_steps, config, batch, device)
+        self._step: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        """Make a step."""
+        if self._step is None:
+            self._step = self._make()
+        self._step()
+
+    def close(self) -> None:
+        """Let go of the network."""
+        self._step = None
+
+
 def bare_steps(config: Config, batch: Batch, device: torch.device) -> Callable[[], None]:
-    """A step with nothing around it."""
+    """A function that makes a step, on the processes of the group if there is one."""
     torch.manual_seed(0)
-    model = create_network(config.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.train()
+    model: nn.Module = create_network(config.model)
+    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = create_optimizer(config.optimizer, model.named_parameters(), device).optimizer
     precision = choose_precision(config.training.precision, device)
     scaler, parameters = precision.scaler(), list(model.parameters())
     labels = batch.labels.to(device)
+    if dist.is_initialized():
+        model = replicated(model, Processes(dist.get_rank(), dist.get_world_size(), device))
 
     def step() -> None:
         with precision.autocast():
@@ -238,40 +295,67 @@ def main(words: list[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 1 if the overhead is not below the target, or 2 if there is no GPU.
     """
+    words = sys.argv[1:] if words is None else words
     options = _options(words)
-    if options.device == "cuda" and not torch.cuda.is_available():
-        print("benchmarks/trainer_overhead.py: there is no GPU; choose --device cpu")
+    if options.device == "cuda" and torch.cuda.device_count() < options.processes:
+        print(
+            "benchmarks/trainer_overhead.py: there is no GPU for each process; choose --device cpu"
+        )
         return 2
+    if "RANK" in os.environ:
+        _measure_and_write(options)
+        return 0  # whether that is good is not for torchrun to judge
+    if options.processes > 1:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        number = ["--nproc-per-node", str(options.processes)]
+        subprocess.run([*torchrun, *number, __file__, *words], check=True)
+    else:
+        _measure_and_write(options)
+    (row,) = map(json.loads, _results(options).read_text().splitlines())
+    # Other programs take time from a CPU, but no CPU time.
+    kind = "cpu" if options.device == "cpu" else "time"
+    return int(not row[f"{kind}_overhead_percent"] < TARGET)
+
+
+def _measure_and_write(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     config = load_config(options.config, ["--training.device", options.device])
     config.training.cpu_threads = options.threads
     where = surroundings(options.device)
     row = measure(config, options.rounds, options.steps) | where
+    if os.environ.get("RANK", "0") != "0":
+        return
     print(
         f"{row['time_ms_trainer']} ms a step, bare {row['time_ms_bare']} ms: "
         f"{row['time_overhead_percent']} +- {row['time_overhead_error']} % of time, "
         f"{row['cpu_overhead_percent']} +- {row['cpu_overhead_error']} % of CPU time "
         f"({row['foreign_cores']} cores were busy with other work)"
     )
-    name = "cpu" if options.device == "cpu" else slug(str(where["device"]))
-    default = ROOT / "benchmarks" / "results" / f"trainer-overhead-{name}.jsonl"
-    write_rows(options.output or default, [row])
-    # Other programs take time from a CPU, but no CPU time.
-    kind = "cpu" if options.device == "cpu" else "time"
-    return int(not row[f"{kind}_overhead_percent"] < TARGET)
+    write_rows(_results(options), [row])
 
 
-def _options(words: list[str] | None) -> argparse.Namespace:
+def _results(options: argparse.Namespace) -> Path:
+    """The file for the row."""
+    if options.output is not None:
+        return Path(options.output)
+    name = "cpu" if options.device == "cpu" else slug(torch.cuda.get_device_name())
+    if options.processes > 1:
+        name += f"-{options.processes}-processes"
+    return ROOT / "benchmarks" / "results" / f"trainer-overhead-{name}.jsonl"
+
+
+def _options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = ROOT / "configs" / "demo.yaml"
     parser.add_argument("--config", type=Path, default=default, metavar="FILE", help="(the demo's)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="that train (1)")
     parser.add_argument("--rounds", type=int, default=80, metavar="N", help="turns of each (80)")
     parser.add_argument("--steps", type=int, default=5, metavar="N", help="of a turn (5)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="on the CPU (1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a process (1)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="written anew")
     return parser.parse_args(words)
 

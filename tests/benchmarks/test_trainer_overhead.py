@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from benchmarks import trainer_overhead
 from benchmarks.trainer_overhead import Cost, Turns, main, summary
+
+LOOPS = ("trainer", "bare")
 
 
 def test_the_run_is_compared_with_the_bare_turns_beside_it():
@@ -37,12 +40,31 @@ def test_both_loops_take_as_many_steps_and_the_bare_one_s_time_is_not_the_run_s(
     assert turns.trainer == [(1000.0, 1000.0)] * 2
 
 
-@pytest.mark.parametrize(("target", "status"), [(-1000.0, 1), (1000.0, 0)])
-def test_a_row_of_the_demo_s_network(tmp_path, monkeypatch, target, status):
-    monkeypatch.setattr(trainer_overhead, "TARGET", target)
+@pytest.mark.parametrize(
+    ("device", "cpu", "time", "status"),
+    [("cpu", 2.99, 50.0, 0), ("cpu", 3.0, 0.0, 1), ("cuda", 50.0, 2.99, 0), ("cuda", 0.0, 3.0, 1)],
+)
+def test_the_status_tells_whether_it_is_below_the_target(
+    tmp_path, monkeypatch, device, cpu, time, status
+):
+    found = dict.fromkeys([f"{kind}_ms_{who}" for kind in Cost._fields for who in LOOPS], 1.0)
+    found |= {"time_overhead_percent": time, "cpu_overhead_percent": cpu, "foreign_cores": 0.0}
+    found |= {f"{kind}_overhead_error": 0.0 for kind in Cost._fields}
+    monkeypatch.setattr(trainer_overhead, "measure", lambda *_: found)
+    monkeypatch.setattr(trainer_overhead, "surroundings", lambda _: {})
+    monkeypatch.setattr(trainer_overhead.torch.cuda, "device_count", lambda: 1)
+    output = tmp_path / "row.jsonl"
+    assert main(["--device", device, "--threads", "0", "--output", str(output)]) == status
+    assert json.loads(output.read_text()) == found
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_row_of_the_demo_s_network(tmp_path, processes):
     output = tmp_path / "results.jsonl"
-    assert main(["--rounds", "2", "--steps", "1", "--output", str(output)]) == status
+    words = ["--rounds", "2", "--steps", "2", "--processes", str(processes)]
+    threads = str(torch.get_num_threads())
+    assert main([*words, "--threads", threads, "--output", str(output)]) in (0, 1)
     (row,) = [json.loads(line) for line in output.read_text().splitlines()]
-    assert (row["model"], row["rounds"]) == ("tdn_resnet10", 2)
-    assert min(row[f"{kind}_ms_{who}"] for kind in Cost._fields for who in ("trainer", "bare")) > 5
+    assert (row["model"], row["rounds"], row["processes"]) == ("tdn_resnet10", 2, processes)
+    assert min(row[f"{kind}_ms_{who}"] for kind in Cost._fields for who in LOOPS) > 0
     assert {"device", "commit", "date", "foreign_cores"} <= set(row)
