@@ -28,8 +28,10 @@ class Alarm:
     """Exit status of the run."""
     message: str
     """One line."""
-    stall: bool = False
-    """Whether nobody failed, but nothing goes on: every process is to say where it stands."""
+
+
+FAILURES = "failure"
+"""What ends the run is told once, apart from whatever did not."""
 
 
 class Board:
@@ -44,17 +46,17 @@ class Board:
         self._store = dist.HashStore() if store is None else store.clone()  # type: ignore[attr-defined]
         self._store.set_timeout(_PATIENCE)
 
-    def raise_alarm(self, alarm: Alarm, number: int = 0) -> Alarm:
-        """Tell the others, unless somebody was faster; gives the alarm that holds."""
+    def raise_alarm(self, alarm: Alarm, kind: str = FAILURES) -> Alarm:
+        """Tell the others, unless somebody was faster; gives the alarm of this kind that holds."""
         text = json.dumps(dataclasses.asdict(alarm))
         try:
-            return _alarm(self._store.compare_set(f"alarm {number}", "", text))
+            return _alarm(self._store.compare_set(f"alarm {kind}", "", text))
         except RuntimeError:  # torchrun, which keeps the store, has ended
             return alarm
 
-    def alarm(self, number: int = 0, wait: float = 0.0) -> Alarm | None:
-        """The alarm of a number, if somebody has raised it, or does so within some seconds."""
-        text = self.read(f"alarm {number}", wait)
+    def alarm(self, kind: str = FAILURES, wait: float = 0.0) -> Alarm | None:
+        """The alarm of a kind, if somebody has raised it, or does so within some seconds."""
+        text = self.read(f"alarm {kind}", wait)
         return None if text is None else _alarm(text.encode())
 
     def write(self, key: str, text: str) -> None:

@@ -22,10 +22,12 @@ from tdn.training.disk_room import check_room
 from tdn.training.distributed import Processes
 from tdn.training.elastic import keep_global_batch
 from tdn.training.ema import WeightAverage
+from tdn.training.launch import this_launch
 from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
 from tdn.training.precision import Precision, choose_precision
 from tdn.training.recomputation import recompute_stages
-from tdn.training.run_folder import RunFolder
+from tdn.training.run_folder import Found, RunFolder
+from tdn.training.schedules import check_schedule
 from tdn.training.state import Pace, RunState, check_resumable, check_same_pace, global_batch
 from tdn.training.synced_norms import synchronise_norms
 
@@ -71,15 +73,18 @@ class Parts:
 def find_start(config: Config, folder: RunFolder, processes: Processes) -> Start:
     """Read the checkpoint that ``training.resume`` asks for, if there is one; all must call it.
 
-    The main process chooses, so that all go on from the same one.
+    The main process chooses, so that all go on from the same one. A launch that ``torchrun`` has
+    started again goes on with what it has begun, whatever its first start was to begin from.
 
     Raises:
         UserError: It cannot be read or is of another network.
     """
     found = None
+    # torchrun does not count a restart because a machine came or went.
+    again = processes.any(processes.restarted or this_launch().restarts > 0)
     with processes.failing_together():
         if processes.is_main:
-            found = folder.find_checkpoint(config.training.resume)
+            found = _find_checkpoint(config.training.resume, folder, again)
     path = processes.from_main(found and found.path)
     if path is None:
         return Start(RunState())
@@ -87,9 +92,17 @@ def find_start(config: Config, folder: RunFolder, processes: Processes) -> Start
         checkpoint = found.checkpoint if found else read_checkpoint(path)
         check_resumable(checkpoint, path, config)
     state = RunState.of(checkpoint)
-    if not folder.best.exists():  # a checkpoint of another folder: its best one is not here
+    if not (folder.holds(path) and folder.best.exists()):  # another folder has the best one
         state.best_top1 = None
     return Start(state, checkpoint, path)
+
+
+def _find_checkpoint(resume: str, folder: RunFolder, again: bool) -> Found | None:
+    """What a start begins from; ``again`` if it is not the first one of its launch."""
+    if not again:
+        folder.launch.unlink(missing_ok=True)  # of a former launch, which may have had this name
+    begun = folder.find_checkpoint("auto") if folder.has_begun() else None
+    return begun or folder.find_checkpoint(resume)
 
 
 def build(
@@ -115,6 +128,7 @@ def build(
             raise UserError(f"data.{key}: is empty; give the list of its videos")
     if start.checkpoint is not None and start.path is not None:
         config = keep_global_batch(config, start.checkpoint, start.path, processes.world_size)
+    check_schedule(config, global_batch(config, processes.world_size))
     precision = choose_precision(config.training.precision, processes.device)
     check_compiler(config.training.compile, processes.device)
     model, pretrained = _initial_model(config, start.checkpoint)

@@ -8,6 +8,7 @@ Tensors on a GPU travel by NCCL, everything on the CPU by gloo.
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ class Processes:
     """Where they read what cannot wait for the next step."""
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
     """Where this process stands."""
+    restarted: bool = False
+    """Whether other processes have met where these did: ``torchrun`` has started them again."""
 
     @property
     def is_main(self) -> bool:
@@ -139,9 +142,9 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
         yield Processes(rank=0, world_size=1, device=device, whereabouts=whereabouts)
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    rank, world_size, board = _join(backend, training.stall_timeout)
+    rank, world_size, board, restarted = _join(backend, training.stall_timeout)
     try:
-        yield Processes(rank, world_size, device, board, whereabouts)
+        yield Processes(rank, world_size, device, board, whereabouts, restarted)
     except (KnownError, KnownExit) as error:
         dist.destroy_process_group()
         if isinstance(error, KnownExit):
@@ -156,16 +159,23 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
     dist.destroy_process_group()
 
 
-def _join(backend: str, stall_timeout: float) -> tuple[int, int, Board]:
-    """Form a group with the others; gives rank, number of processes, and their board."""
+def _join(backend: str, stall_timeout: float) -> tuple[int, int, Board, bool]:
+    """Form a group with the others.
+
+    Returns:
+        Rank, number of processes, their board, and whether others have met there before.
+    """
     store, rank, world_size = next(dist.rendezvous("env://"))
+    me = f"{platform.node()} {os.getpid()}".encode()
+    first = store.compare_set(f"tdn first {rank}", "", me.decode())
+    restarted = first != me
     store = meet(store, rank, world_size)
     # The watchdog is to be the first that loses patience: it says where everyone stands.
     patience = timedelta(seconds=max(1800, 2 * stall_timeout)) if stall_timeout else None
     dist.init_process_group(
         backend, store=store, rank=rank, world_size=world_size, timeout=patience
     )
-    return rank, world_size, Board(store)
+    return rank, world_size, Board(store), restarted
 
 
 def device_name(device: torch.device) -> str:

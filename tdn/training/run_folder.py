@@ -17,6 +17,7 @@ from typing import NamedTuple
 from tdn.errors import UserError
 from tdn.files import write_atomically
 from tdn.training.checkpoint_file import REMEDY, Checkpoint, DamagedError, read_checkpoint
+from tdn.training.launch import this_launch
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class RunFolder:
         self.best = self.checkpoints / "best.pt"
         self.damaged = self.checkpoints / "damaged.pt"
         self.interrupted = self.root / "interrupted.json"
+        self.launch = self.root / "launch.txt"
 
     def find_checkpoint(self, resume: str) -> Found | None:
         """The checkpoint that ``training.resume`` means, if any, verified.
@@ -93,7 +95,7 @@ class RunFolder:
             resumed_from: The checkpoint it goes on from.
             step: How many steps that had finished.
         """
-        if resumed_from is None or resumed_from.resolve().parent != self.checkpoints.resolve():
+        if resumed_from is None or not self.holds(resumed_from):
             events = self.tensorboard.glob("events.*")
             former = (self.last, self.best, self.log, self.wandb_run, *self.earlier(), *events)
             for path in former:
@@ -102,6 +104,31 @@ class RunFolder:
             self._go_back(resumed_from, step)
         self.interrupted.unlink(missing_ok=True)
         write_atomically(self.config, lambda file: file.write(config_yaml.encode()), REMEDY)
+        launch = this_launch()
+        if launch.name is not None:
+            name = launch.name.encode()
+            write_atomically(self.launch, lambda file: file.write(name), REMEDY)
+
+    def holds(self, checkpoint: Path) -> bool:
+        """Whether a checkpoint is one of this folder's."""
+        return checkpoint.resolve().parent == self.checkpoints.resolve()
+
+    def has_begun(self) -> bool:
+        """Whether this launch has begun a run here, in this start or a former one."""
+        name = this_launch().name
+        return name is not None and self.launch.exists() and self.launch.read_text() == name
+
+    def stopped_before(self) -> bool:
+        """Whether this launch was asked to stop and has saved, before it was started again.
+
+        torchrun starts all processes again when one alone was asked to, and has ended. Where it
+        ends them itself, because a machine came or went, it does not count that as a restart.
+        """
+        if not self.interrupted.exists():
+            return False
+        note, (name, restarts) = json.loads(self.interrupted.read_text()), this_launch()
+        saved = note["step"] is not None
+        return saved and name is not None and note["launch"] == name and note["restarts"] < restarts
 
     def earlier(self) -> list[Path]:
         """The checkpoints before the last one, the newest first."""
@@ -122,8 +149,15 @@ class RunFolder:
         Args:
             step: After which step; None if it did not come to one, or could not save it.
         """
-        note = json.dumps({"step": step, "checkpoint": str(self.last)}) + "\n"
-        write_atomically(self.interrupted, lambda file: file.write(note.encode()), REMEDY)
+        launch = this_launch()
+        note = {
+            "step": step,
+            "checkpoint": str(self.last),
+            "launch": launch.name,
+            "restarts": launch.restarts,
+        }
+        text = json.dumps(note).encode() + b"\n"
+        write_atomically(self.interrupted, lambda file: file.write(text), REMEDY)
 
     def _newest(self) -> Found | None:
         """The newest checkpoint that can be read; one that cannot is named."""

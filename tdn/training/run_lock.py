@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from tdn.errors import UserError
+from tdn.training.launch import this_launch
 from tdn.training.run_folder import make_folder
 
 _log = logging.getLogger(__name__)
@@ -46,8 +47,7 @@ def run_lock(folder: Path, patience: float | None = None) -> Iterator[None]:
         UserError: It cannot be made or written, or another run has it; says which.
     """
     if patience is None:
-        restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-        patience = PATIENCE_OF_RESTART if restarted else PATIENCE
+        patience = PATIENCE_OF_RESTART if this_launch().restarts else PATIENCE
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     file = _acquire(folder, patience)
     with file:

@@ -33,8 +33,8 @@ from tdn.training.result import TrainingResult
 from tdn.training.run_folder import RunFolder
 from tdn.training.run_lock import run_lock
 from tdn.training.saving import Saver
-from tdn.training.schedules import check_schedule, create_schedule
-from tdn.training.state import global_batch, make_checkpoint, restore
+from tdn.training.schedules import create_schedule
+from tdn.training.state import make_checkpoint, restore
 from tdn.training.step import StepResult, TrainingStep
 from tdn.training.validation import validate
 from tdn.training.watchdog import Watchdog
@@ -62,7 +62,6 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
     with ExitStack() as stack:
         processes = stack.enter_context(open_processes(config.training))
         with processes.failing_together():
-            check_schedule(config, global_batch(config, processes.world_size))
             steps = parse_steps(profile) if profile is not None else None
             if processes.is_main:
                 check_wandb(config.logging.wandb)
@@ -75,6 +74,8 @@ def train(config: Config | str | Path, profile: str | None = None) -> TrainingRe
         start = find_start(config, folder, processes)
         if start.state.epoch >= config.training.epochs:
             return _already_complete(start, folder, processes)
+        if processes.from_main(processes.is_main and folder.stopped_before()):
+            return _already_stopped(start, folder, processes)
         with processes.failing_together():
             parts = build(config, folder, processes, start, stack)
             pace = parts.pace
@@ -206,6 +207,7 @@ class Trainer:
             self.losses.add(self.steps_done, result)
             self.state.step_in_epoch += 1
             self.journal.advance()
+            self.saver.check()
 
             self.note(COMMUNICATION, self.steps_done)
             stop, lost = self.agreement.ask(self.stop.asked, self.lost.news)
@@ -351,6 +353,19 @@ class Trainer:
 def _already_complete(start: Start, folder: RunFolder, processes: Processes) -> TrainingResult:
     """Nothing is left to train."""
     if processes.is_main:
+        folder.interrupted.unlink(missing_ok=True)
         print(f"{start.path}: complete, all {start.state.epoch} epochs are done", flush=True)
     step = start.checkpoint["step"] if start.checkpoint else 0
     return TrainingResult.of(start.state, step, completed=True, seconds=0.0, folder=folder)
+
+
+def _already_stopped(start: Start, folder: RunFolder, processes: Processes) -> TrainingResult:
+    """A request to stop outlives torchrun's starting the processes again."""
+    step = start.checkpoint["step"] if start.checkpoint else 0
+    if processes.is_main:
+        print(
+            f"stopped on request after step {step}: ends again, though torchrun has started it; "
+            "give the same command to go on",
+            flush=True,
+        )
+    return TrainingResult.of(start.state, step, completed=False, seconds=0.0, folder=folder)

@@ -24,6 +24,7 @@ from tdn.errors import UserError
 from tdn.training.board import Alarm
 from tdn.training.distributed import Processes
 from tdn.training.interruption import STOPPED, StopRequest
+from tdn.training.launch import this_launch
 from tdn.training.leaving import FAILURE, USER_ERROR
 from tdn.training.run_folder import RunFolder
 from tdn.training.stall_report import Stand, describe, own_stand, stacks_of
@@ -66,8 +67,8 @@ class Watchdog:
         self._folder = folder
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="tdn-watchdog", daemon=True)
-        self._parent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
-        self._alarms = 0
+        self._parent = os.getppid() if this_launch().name is not None else None
+        self._stalls = 0
         self._excused_at = 0.0
         self._failed_at: float | None = None
 
@@ -93,15 +94,18 @@ class Watchdog:
                 self._excused_at = now
             looked_at = now
             self._look_at_request()
-            alarm = self._processes.board.alarm(self._alarms)
-            if alarm is None:
-                alarm = self._look_at_progress()
-            if alarm is None:
+            failure = self._processes.board.alarm()
+            if failure is not None:
+                self._look_at_failure(failure)
                 continue
-            if alarm.stall:
-                self._report(alarm)
-            else:
-                self._look_at_failure(alarm)
+            stall = self._processes.board.alarm(self._stall) or self._look_at_progress()
+            if stall is not None:
+                self._report(stall)
+
+    @property
+    def _stall(self) -> str:
+        """What the next stall is called on the board."""
+        return f"stall {self._stalls}"
 
     def _look_at_request(self) -> None:
         if self._parent is not None and os.getppid() != self._parent:
@@ -119,8 +123,8 @@ class Watchdog:
         if idle < self._timeout:
             return None
         rank = self._processes.rank
-        alarm = Alarm(rank, STALLED, f"no progress for {idle:.0f} s", stall=True)
-        return self._processes.board.raise_alarm(alarm, self._alarms)
+        alarm = Alarm(rank, STALLED, f"no progress for {idle:.0f} s")
+        return self._processes.board.raise_alarm(alarm, self._stall)
 
     def _look_at_failure(self, alarm: Alarm) -> None:
         """Give the main thread time to leave with the alarm; then end in its place."""
@@ -133,7 +137,7 @@ class Watchdog:
 
     def _report(self, alarm: Alarm) -> None:
         """Say where this process stands; on the main one, tell where all do."""
-        processes, number = self._processes, self._alarms
+        processes, number = self._processes, self._stalls
         board = processes.board
         board.write(f"stand {number} {processes.rank}", own_stand(processes).to_json())
         if processes.is_main:
@@ -153,7 +157,7 @@ class Watchdog:
         if self._exits:
             board.read(f"told {number}", wait=2 * COLLECT)
             self._end(STALLED, None)
-        self._alarms += 1
+        self._stalls += 1
         self._excused_at = time.monotonic()
 
     def _mark(self) -> None:

@@ -1,12 +1,14 @@
 """Trials: a real training on two processes is killed, goes on, and must come to the same end.
 
 What is killed with SIGKILL at a random moment: one process, which torchrun starts again with the
-others; torchrun itself, after which the same command is given again at once, while the processes
-that it left behind are still ending; or everything, and again the same command.
+others; torchrun itself, after which a command is given again at once, while the processes that it
+left behind are still ending; or everything, and again a command. Or torchrun is asked to stop. The
+first command is to start over: what torchrun starts again must not do that.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -22,9 +24,11 @@ import torch
 from tests.tdn.training.test_resuming import record
 from tests.videos import write_list, write_video
 
-KINDS = ("process", "torchrun", "everything")
+KINDS = ("process", "torchrun", "everything", "request")
 ROOT = Path(__file__).parents[3]
 EPOCHS, STEPS = 3, 6
+MISTAKE = 2
+"""The step in which a process meets a mistake, from 0; once it has been saved, that is over."""
 TIME_LIMIT = 120
 """Seconds for anything."""
 
@@ -65,6 +69,8 @@ class Trial:
         text = CONFIG.replace("LIST", f"'{videos}'").replace("OUTPUT", f"'{self.run}'")
         self.config.write_text(text.replace("EPOCHS", str(EPOCHS)))
         self.output = folder / "output.txt"
+        self.began: float | None = None
+        """The time of the log's first line, when something was killed first."""
         self._random = random.Random(seed)
 
     def survive(self, kinds: Sequence[str], mistake: bool = False) -> None:
@@ -72,15 +78,21 @@ class Trial:
 
         Args:
             kinds: Of ``KINDS``; a process only where torchrun has not been killed before.
-            mistake: Let the second process also meet a user's mistake, in its first start.
+            mistake: Let the second process also stall and then meet a user's mistake, in its first
+                start.
         """
         moments = self._moments(len(kinds))
         left = list(zip(kinds, moments, strict=True))
+        resume = "none"
         while True:
-            with self._torchrun(mistake) as torchrun:
+            with self._torchrun(resume, mistake) as torchrun:
                 while left:
                     kind, step = left.pop(0)
+                    step = max(step, MISTAKE) if mistake else step
+                    if kind == "request":  # what has not begun leaves no marker
+                        step = max(step, self._saved() + 1)
                     processes = self._at_work(step, torchrun)
+                    self.began = self.began or self._first_time()
                     time.sleep(self._random.uniform(0, 0.1))
                     self._kill(kind, torchrun, processes)
                     if kind != "process":
@@ -88,17 +100,18 @@ class Trial:
                 else:
                     assert torchrun.wait(TIME_LIMIT) == 0, self.output.read_text()
                     return
-            mistake = False
+            resume, mistake = "auto", False
 
     def _moments(self, count: int) -> list[int]:
         """Steps after which to kill, rising; the run has an epoch more to go."""
         return sorted(self._random.sample(range(1, (EPOCHS - 1) * STEPS + 1), count))
 
     @contextmanager
-    def _torchrun(self, mistake: bool) -> Iterator[subprocess.Popen[bytes]]:
+    def _torchrun(self, resume: str, mistake: bool) -> Iterator[subprocess.Popen[bytes]]:
         words = [
             *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *("--max-restarts", "3", "-m", "tests.tdn.training.kill_trials", str(self.config)),
+            *("--max-restarts", "3", "-m", "tests.tdn.training.kill_trials", str(self.run)),
+            *("--config", str(self.config), "--training.resume", resume),
         ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         environment |= {"TRIAL_MISTAKE": "1"} if mistake else {}
@@ -128,7 +141,16 @@ class Trial:
         names = [path.stem for path in (self.run / "checkpoints").glob("step-*.pt")]
         return max((int(name.removeprefix("step-")) for name in names), default=0)
 
+    def _first_time(self) -> float:
+        with (self.run / "log.jsonl").open() as log:
+            return json.loads(log.readline())["time"]
+
     def _kill(self, kind: str, torchrun: subprocess.Popen[bytes], processes: Sequence[int]) -> None:
+        if kind == "request":
+            torchrun.terminate()
+            torchrun.wait(TIME_LIMIT)
+            assert json.loads((self.run / "interrupted.json").read_text())["step"]
+            return
         doomed = {
             "process": [self._random.choice(processes)],
             "torchrun": [torchrun.pid],
@@ -172,23 +194,26 @@ def assert_same_end(trial: Trial, whole: Trial) -> None:
 
 
 def main() -> int:
-    """What torchrun starts: ``tdn train``, in which one process may meet a mistake."""
+    """What torchrun starts: ``tdn train``, in which one process may stall and meet a mistake."""
     from tdn.cli import main as command_line
     from tdn.errors import UserError
     from tdn.pipelines.loader import Loader
 
-    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    if first and "TRIAL_MISTAKE" in os.environ and os.environ["RANK"] == "1":
+    run, *words = sys.argv[1:]
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and "TRIAL_MISTAKE" in os.environ:
+        words += ["--training.stall_timeout", "1"]
         batches = Loader.__iter__
 
         def failing(self: Loader) -> Iterator[object]:
             for number, batch in enumerate(batches(self)):
-                if number == 2:
+                if number == MISTAKE and os.environ["RANK"] == "1":
+                    while not Path(run, "stall.txt").exists():
+                        time.sleep(0.02)
                     raise UserError("clip 1.mp4: gone")
                 yield batch
 
         Loader.__iter__ = failing  # type: ignore[method-assign]
-    return command_line(["train", "--config", sys.argv[1]])
+    return command_line(["train", *words])
 
 
 if __name__ == "__main__":

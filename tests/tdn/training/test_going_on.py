@@ -186,6 +186,15 @@ def test_a_finished_run_has_nothing_to_do(tmp_path, tiny, capsys):
     assert "complete" in capsys.readouterr().out
 
 
+def test_a_finished_run_leaves_no_marker(tmp_path, tiny):
+    """A script would queue the job again and again."""
+    run(tmp_path)
+    marker = tmp_path / "interrupted.json"
+    marker.write_text("{}")
+    assert run(tmp_path).completed
+    assert not marker.exists()
+
+
 def test_a_finished_run_can_be_made_longer(tmp_path, tiny):
     run(tmp_path, training__epochs=2)
     assert run(tmp_path, training__epochs=3).step == 15
@@ -215,6 +224,30 @@ def test_resume_from_a_path_goes_on_in_another_folder(tmp_path, tiny):
     assert events(tmp_path / "three", "start")[0]["step"] == stopped.step
     assert_same(tmp_path / "one" / "checkpoints" / "last.pt", result.last)
     assert result.best.exists()
+
+
+def test_the_best_of_another_folder_is_not_this_one_s(tmp_path, tiny):
+    """The other's network has learned all; the one that goes on has to beat nobody here."""
+    other = run(tmp_path / "other", training__epochs=6)
+    assert other.best_top1 == 100
+    run(tmp_path / "used", training__epochs=1)
+    resumed = run(tmp_path / "used", training__epochs=7, training__resume=str(other.last))
+    assert resumed.best.exists()
+    assert torch.load(resumed.best, weights_only=True)["epoch"] == 7
+
+
+def test_a_schedule_is_checked_with_the_clips_that_a_step_keeps(tmp_path, tiny):
+    """A run of two processes that goes on with one: half the batch would have half the rate."""
+    settings = {"optimizer__base_batch": 16, "schedule__min_lr": 0.08, "data__train_list": "64"}
+    tiny.hooks["train"] = ask_to_stop((1, 2))
+    last = run(tmp_path, data__batch_size=16, **settings).last
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["config"]["data"]["batch_size"] = 8
+    torch.save(checkpoint, last)
+    tiny.hooks.clear()
+    assert run(tmp_path, data__batch_size=8, **settings).completed
+    with pytest.raises(UserError, match=r"schedule\.min_lr"):
+        run(tmp_path / "new", data__batch_size=8, **settings)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -148,6 +150,28 @@ def test_a_full_disk_ends_the_run_in_a_line_and_it_goes_on_when_there_is_room(
     assert torch.load(tmp_path / "parts" / "checkpoints" / "last.pt")["step"] in (5, 6)
     tiny.hooks.clear()
     assert_same(whole.last, run(tmp_path / "parts").last)
+
+
+def test_a_checkpoint_that_could_not_be_written_ends_the_run_in_the_next_steps(
+    tmp_path, tiny, monkeypatch
+):
+    """Not only when the next one is due, hours of training later."""
+    failed = threading.Event()
+
+    def fail_to_write(*_: object) -> None:
+        failed.set()
+        raise UserError("last.pt: cannot be written")
+
+    def until_it_is_known(epoch: int, step: int) -> None:
+        if step >= 4:
+            failed.wait(30)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(saving, "write_checkpoint", fail_to_write)
+    tiny.hooks["train"] = until_it_is_known
+    with pytest.raises(UserError, match="cannot be written"):
+        run(tmp_path, data__train_list="320", training__save_every_steps=4)
+    assert len(tiny.loaders[0].served) in (5, 6, 7)
 
 
 def test_the_checkpoint_s_memory_is_free_once_the_run_goes_on(tmp_path, tiny, monkeypatch):

@@ -1,0 +1,26 @@
+"""Which launch a process belongs to, by what ``torchrun`` says in the environment.
+
+A launch is one ``torchrun``. It starts the processes again after one of them has ended, with the
+same command: what that asks for once, such as to start over, holds for the launch and not for each
+of its starts; and a launch that was asked to stop is not to go on because it is started again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class Launch(NamedTuple):
+    """A start of a launch."""
+
+    name: str | None
+    """The launch's; None without ``torchrun``. Not unique: that is up to --rdzv-id."""
+    restarts: int
+    """How often this machine's ``torchrun`` has started the processes again."""
+
+
+def this_launch() -> Launch:
+    """The start that this process belongs to."""
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    return Launch(os.environ.get("TORCHELASTIC_RUN_ID"), restarts)
