@@ -251,8 +251,8 @@ class LoggingConfig:
     tensorboard: bool = True
     """Write TensorBoard event files to <output>/tensorboard."""
     wandb: str = ""
-    """Weights & Biases project, or entity/project, to show the run in, by the extra tdn[wandb];
-    empty for none. WANDB_MODE=offline keeps it in <output>/wandb."""
+    """Weights & Biases project, or entity/project, to show the run in; empty for none. Needs
+    pip install -e '.[wandb]'. WANDB_MODE=offline keeps it in <output>/wandb."""
     progress: bool = True
     """Show how far an epoch is: on a terminal by a bar, elsewhere by a line now and then."""
     line_every: float = 60.0

@@ -4,8 +4,8 @@
     .pt2    a torch.export program, for torch.export.load
 
 Both take what the pipeline delivers, uint8 clips of any number, and give logits; normalisation and
-frame differences are inside. Beside the file, a .json file says how clips are made, and what the
-classes are called.
+frame differences are inside. Beside the file, one of its name with .json behind says how clips are
+made, and what the classes are called.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor
 
 import tdn
 from tdn.errors import UserError
-from tdn.files import write_atomically
+from tdn.files import check_not_an_input, write_atomically, write_text_atomically
 from tdn.kernels.backend import using
 from tdn.pipelines.augmentation import as_size
 from tdn.trained import Trained
@@ -69,10 +69,11 @@ def export(
 
     Raises:
         UserError: The format is unknown, a package is missing, the result differs from eager
-            PyTorch, or the file cannot be written.
+            PyTorch, or the file cannot be written or is the checkpoint.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: does not fit; give a name that ends in {' or '.join(FORMATS)}")
+    check_not_an_input(path, [trained.report.path])
     size = as_size(crop_size or trained.config.data.crop_size)
     shape = trained.config.model.num_segments, 5, *size, 3
     with tempfile.TemporaryDirectory(prefix="tdn-") as folder, _quietly(), using("reference"):
@@ -87,9 +88,8 @@ def export(
             )
         content = draft.read_bytes()
     write_atomically(path, lambda file: file.write(content))
-    description = path.with_suffix(".json")
-    text = json.dumps(describe(trained, shape), indent=2) + "\n"
-    write_atomically(description, lambda file: file.write(text.encode()))
+    description = path.with_name(f"{path.name}.json")
+    write_text_atomically(description, json.dumps(describe(trained, shape), indent=2) + "\n")
     return Exported(path, description, deviation)
 
 
@@ -148,7 +148,7 @@ def _onnx(trained: Trained, clips: Tensor, draft: Path, opset: int) -> Run:
         import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
         raise UserError(
-            f"ONNX needs the package {error.name}; pip install 'tdn[export]', or give a .pt2 file"
+            f"ONNX needs the package {error.name}; pip install -e '.[export]', or give a .pt2 file"
         ) from None
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:

@@ -1,4 +1,4 @@
-"""Where results come from: the commit of the code, and checksums of files."""
+"""Where results come from: the commit of the code, and the SHA-256 of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def commit() -> str:
     return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
-def checksum(path: Path) -> str:
+def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits.
 
     Raises:

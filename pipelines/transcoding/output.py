@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tdn.errors import UserError
-from tdn.files import write_atomically
+from tdn.files import write_text_atomically
 from tdn.pipelines.manifest import Manifest
 from tdn.pipelines.transcoding.journal import Journal, open_journal
 from tdn.pipelines.transcoding.plan import list_stem
@@ -90,4 +90,4 @@ class Output:
 
     def write(self, ending: str, text: str) -> None:
         """Write a text file; readers see the old one or the whole new one."""
-        write_atomically(self.path(ending), lambda file: file.write(text.encode()))
+        write_text_atomically(self.path(ending), text)

@@ -2,12 +2,12 @@
 
 The ending says the format: .onnx for ONNX Runtime, TensorRT and others, .pt2 for torch.export.load.
 The network takes uint8 clips as the pipeline delivers them, (any number, T, 5, H, W, 3), and gives
-logits; it is compared with eager PyTorch before it is written. Beside it, a .json file tells how
-clips are made and what the classes are called.
+logits; it is compared with eager PyTorch before it is written. Beside it, a file of its name with
+.json behind tells how clips are made and what the classes are called.
 
   tdn export --checkpoint runs/mine/checkpoints/best.pt --output mine.onnx
 
-ONNX needs further packages: pip install 'tdn[export]'.
+ONNX needs further packages: pip install -e '.[export]'.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import tdn
 from tdn.doctor.findings import Finding
 from tdn.doctor.gpus import has_gpu
 from tdn.doctor.isolation import Check, carry_out
-from tdn.files import write_atomically
+from tdn.files import write_text_atomically
 
 CHECKS: tuple[Check, ...] = (
     Check("python", "tdn.doctor.installation:check_python"),
@@ -105,4 +105,4 @@ def write_report(findings: Sequence[Finding], path: Path) -> None:
         "findings": [finding._asdict() for finding in findings],
     }
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()), "choose another file")
+    write_text_atomically(path, text, "choose another file")

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from tdn.pipelines.manifest_cache import manifest_of
 from tdn.pipelines.sources.listing import read_class_names
 from tdn.report.record import RunRecord
 from tdn.visualization.cam_sheet import cam_sheet
-from tdn.visualization.explanation import explain
+from tdn.visualization.explanation import Explainer
 
 
 class Example(NamedTuple):
@@ -70,17 +70,16 @@ def make_examples(run: RunRecord, count: int, device: str) -> tuple[list[Example
     if run.scores is None or run.by_class is None or run.metrics is None or not count:
         return [], []
     config = load_config(run.folder / "config.yaml")
-    checkpoint = Path(run.metrics["checkpoint"])
+    raw = not run.metrics.get("averaged_weights", True)
     try:
         manifest = _manifest(config, run.metrics["validation_list"])
-        if not checkpoint.is_file():
-            raise UserError(f"{checkpoint}: is no longer there")
+        explainer = Explainer(_checkpoint(run.folder, run.metrics), config, raw=raw, device=device)
     except UserError as error:
         return [], [str(error)]
     examples, problems = [], []
     for place in choose(run.scores, count):
         try:
-            examples.append(_example(run.scores, run.by_class, manifest, place, checkpoint, device))
+            examples.append(_example(run.scores, run.by_class, manifest, place, explainer))
         except UserError as error:
             problems.append(str(error))
     return examples, problems
@@ -91,15 +90,14 @@ def _example(
     by_class: ByClass,
     manifest: Manifest,
     place: int,
-    checkpoint: Path,
-    device: str,
+    explainer: Explainer,
 ) -> Example:
     clip = manifest.clip(int(scores.indices[place]))
     if clip.offsets:
         raise UserError(f"{clip.name}: is part of a tar shard, of which no maps are drawn")
     probabilities = scores.rows(np.array([place])).probabilities()[0]
     predicted = int(probabilities.argmax())
-    found = explain(clip.path, checkpoint, label=str(predicted), device=device)
+    found = explainer(clip.path, predicted)
     sheet = cam_sheet(found.frames, found.seconds, found.maps, side=120)
     png = io.BytesIO()
     sheet.save(png, format="PNG")
@@ -110,6 +108,17 @@ def _example(
         float(probabilities[predicted]),
         base64.b64encode(png.getvalue()).decode(),
     )
+
+
+def _checkpoint(folder: Path, metrics: dict[str, Any]) -> Path:
+    """The checkpoint that was evaluated, also where the run folder was moved since."""
+    recorded = Path(metrics["checkpoint"])
+    own = folder / "checkpoints" / recorded.name
+    if recorded.is_file():
+        return recorded
+    if recorded.parent.name == own.parent.name and own.is_file():
+        return own
+    raise UserError(f"{recorded}: is no longer there")
 
 
 def _manifest(config: Config, source: str) -> Manifest:

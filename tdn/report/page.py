@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 import tdn
-from tdn.files import write_atomically
+from tdn.files import write_text_atomically
 from tdn.report.charts import draw_charts
 from tdn.report.examples import make_examples
 from tdn.report.record import RunRecord, read_run
@@ -61,7 +61,7 @@ def write_report(folder: Path, output: Path, examples: int = 6, device: str = "a
         written=time.strftime("%Y-%m-%d %H:%M"),
         version=tdn.__version__,
     )
-    write_atomically(output, lambda file: file.write(text.encode()))
+    write_text_atomically(output, text)
     return problems
 
 

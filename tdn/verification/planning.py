@@ -12,7 +12,7 @@ from tdn.config_loading import load_config
 from tdn.errors import UserError
 from tdn.pipelines.datasets.official import DATA_SETS
 from tdn.pipelines.datasets.preparing import prepare
-from tdn.provenance import checksum
+from tdn.provenance import sha256
 from tdn.verification.claims import Claims, Network
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _planned(
         words += ["--output", str(output / network.name)]
         config = load_config(claims.recipe(network.recipe), [*settings, *words])
         _make_list(network.data, config)
-        return Plan(network, config, checkpoint, checksum(checkpoint))
+        return Plan(network, config, checkpoint, sha256(checkpoint))
     except UserError as error:
         return Plan(network, problem=str(error))
 

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from tdn.errors import UserError
 from tdn.files import write_atomically
 from tdn.pipelines.video_encoding import Codec, encode_video
-from tdn.visualization.drawing import FAINT, INK, PAPER, font
+from tdn.visualization.drawing import FAINT, INK, PAPER, font, sheet, shortened
 
 _TEXT = 13
 _CAPTION = 20
@@ -21,6 +20,8 @@ _GAP = 3
 _FAINTEST, _STRONGEST = 0.15, 0.75
 """How much the colours cover the frame where the heat is 0 and 1."""
 _CODEC = Codec("libx264", "mp4", ".mp4", "yuv420p", {"crf": "18", "preset": "veryfast"})
+_ACROSS = 4
+"""Panels of the video side by side, at most."""
 _RATE = 8
 """Frames of the video per second: slower than life, to see which frames the network compares."""
 _COLOURS = np.array(
@@ -80,20 +81,19 @@ def save_cam_video(
     path: Path,
     side: int = 320,
 ) -> None:
-    """Write all frames of the clip in order as a video, the heats side by side.
+    """Write all frames of the clip in order as a video, the heats beside and below each other.
 
     Args:
         frames: (T, 5, H, W, 3) uint8 RGB.
         seconds: (T, 5) when they are shown in the video.
-        heats: The panels, from the left.
+        heats: The panels, row by row.
         path: An .mp4 file.
         side: Longest side of a panel, pixels.
 
     Raises:
         UserError: The file cannot be written, or there is no encoder.
     """
-    if not _CODEC.available:
-        raise UserError(f"{path}: this PyAV has no {_CODEC.encoder} to encode it; pip install av")
+    _CODEC.check(path)
     pictures = _video_frames(frames, seconds, heats, side)
     write_atomically(path, lambda file: encode_video(file, pictures, _CODEC, _RATE))
 
@@ -105,18 +105,31 @@ def _video_frames(
     side: int,
 ) -> Iterator[npt.NDArray[np.uint8]]:
     height, width = (length // 2 * 2 for length in _scaled(frames.shape[2], frames.shape[3], side))
+    lines = -(-len(heats) // _ACROSS)
     for segment, of_segment in enumerate(frames):
         for number, shown in enumerate(of_segment):
-            picture = Image.new("RGB", (width * len(heats), height + 2 * _CAPTION), PAPER)
-            draw = ImageDraw.Draw(picture)
-            for column, (title, heat) in enumerate(heats):
-                tile = shown if heat is None else heated(shown, heat[segment])
-                place = column * width, _CAPTION
-                picture.paste(Image.fromarray(tile).resize((width, height)), place)
-                draw.text((column * width + _GAP, _GAP), title, INK, font(_TEXT))
+            tiles = [
+                _panel(
+                    title, shown if heat is None else heated(shown, heat[segment]), height, width
+                )
+                for title, heat in heats
+            ]
+            panels = sheet(tiles, columns=-(-len(heats) // lines))
+            picture = Image.new("RGB", (panels.width, panels.height + _CAPTION), PAPER)
+            picture.paste(panels)
             told = f"segment {segment + 1} of {len(frames)}, {seconds[segment, number]:.2f} s"
-            draw.text((_GAP, height + _CAPTION + _GAP), told, FAINT, font(_TEXT))
+            at = _GAP, panels.height + _GAP
+            ImageDraw.Draw(picture).text(at, told, FAINT, font(_TEXT))
             yield np.asarray(picture)
+
+
+def _panel(title: str, frame: npt.NDArray[np.uint8], height: int, width: int) -> Image.Image:
+    """A frame under its title."""
+    picture = Image.new("RGB", (width, height + _CAPTION), PAPER)
+    picture.paste(Image.fromarray(frame).resize((width, height)), (0, _CAPTION))
+    told = shortened(title, width - 2 * _GAP, _TEXT)
+    ImageDraw.Draw(picture).text((_GAP, _GAP), told, INK, font(_TEXT))
+    return picture
 
 
 def heated(frame: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -30,16 +30,20 @@ def expected(checkpoint, given):
 
 def test_onnx_takes_any_number_of_clips_and_says_what_it_is(checkpoint, tmp_path, capsys):
     path = tmp_path / "new" / "network.onnx"
+    description = path.with_name("network.onnx.json")
+    path.parent.mkdir()
+    (path.parent / "network.json").write_text("something else")
     assert main(["export", "--checkpoint", str(checkpoint), "--output", str(path)]) == 0
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
         str(path),
-        str(path.with_suffix(".json")),
+        str(description),
     ]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, 4):
         (found,) = session.run(["logits"], {"clips": clips(count)})
         np.testing.assert_allclose(found, expected(checkpoint, clips(count)), rtol=1e-3, atol=1e-4)
-    described = json.loads(path.with_suffix(".json").read_text())
+    assert (path.parent / "network.json").read_text() == "something else"
+    described = json.loads(description.read_text())
     assert described["classes"] == list(NAMES)
     assert described["input"]["shape"][1:] == [3, 5, 40, 48, 3]
     assert described["input"]["type"] == "uint8"
@@ -55,7 +59,10 @@ def test_a_program_of_another_size(checkpoint, tmp_path):
         given = clips(count, 64, 72)
         found = program(torch.from_numpy(given)).detach().numpy()
         np.testing.assert_allclose(found, expected(checkpoint, given), rtol=1e-4, atol=1e-5)
-    assert json.loads(path.with_suffix(".json").read_text())["input"]["shape"][3:5] == [64, 72]
+    assert json.loads((tmp_path / "network.pt2.json").read_text())["input"]["shape"][3:5] == [
+        64,
+        72,
+    ]
 
 
 def test_what_differs_from_eager_is_not_written(checkpoint, tmp_path, monkeypatch):
@@ -71,6 +78,14 @@ def test_what_differs_from_eager_is_not_written(checkpoint, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_checkpoint_is_not_overwritten(checkpoint, tmp_path, capsys):
+    path = tmp_path / "network.pt2"
+    path.write_bytes(checkpoint.read_bytes())
+    assert main(["export", "--checkpoint", str(path), "--output", str(path)]) == 2
+    assert str(path) in capsys.readouterr().err
+    assert path.read_bytes() == checkpoint.read_bytes()
+
+
 @pytest.mark.parametrize("opset", ["9", "99"])
 def test_an_opset_that_cannot_be_had(checkpoint, tmp_path, capsys, opset):
     words = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path / "n.onnx")]
@@ -83,7 +98,7 @@ def test_an_opset_that_cannot_be_had(checkpoint, tmp_path, capsys, opset):
 
 def test_a_missing_package_is_named(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"onnxruntime.*tdn\[export\]"):
+    with pytest.raises(UserError, match=r"onnxruntime.*pip install -e '\.\[export\]'"):
         export(load_trained(checkpoint), tmp_path / "n.onnx")
 
 

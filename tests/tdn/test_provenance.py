@@ -8,7 +8,7 @@ import pytest
 
 from tdn import provenance
 from tdn.errors import UserError
-from tdn.provenance import checksum, commit
+from tdn.provenance import commit, sha256
 
 
 @pytest.fixture
@@ -48,6 +48,6 @@ def test_a_package_that_is_only_installed_in_a_repository_has_no_commit(package,
 
 def test_checksums(tmp_path):
     (tmp_path / "file").write_bytes(b"a" * 5_000_000)
-    assert checksum(tmp_path / "file") == hashlib.sha256(b"a" * 5_000_000).hexdigest()
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"a" * 5_000_000).hexdigest()
     with pytest.raises(UserError, match="nowhere"):
-        checksum(tmp_path / "nowhere")
+        sha256(tmp_path / "nowhere")

@@ -20,7 +20,7 @@ from tdn.cli import main
 from tdn.config_loading import load_config
 from tdn.pipelines.loader import create_loader
 from tdn.trained import load_trained
-from tdn.visualization.explanation import explain
+from tdn.visualization.explanation import Explainer
 from tests.tdn.demo_training import VIDEOS, DemoTraining, trained
 from tests.tdn.literal_evaluation import Rules, logits_of, mean_softmax
 from tests.tdn.literal_tdn import LiteralTDN
@@ -117,7 +117,7 @@ def test_the_activation_map_is_of_the_predicted_class(trained, tmp_path):
         assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 1000
     probabilities = trained.scores(2).probabilities()[1]
     names = (trained.root / "labels.txt").read_text().splitlines()
-    title = explain(video, checkpoint, device="cpu").maps[1].title
+    title = Explainer(checkpoint, device="cpu")(video).maps[1].title
     assert f"{names[probabilities.argmax()]}, {100 * probabilities.max():.1f} %" in title
 
 

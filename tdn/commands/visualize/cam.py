@@ -3,7 +3,7 @@
 The rows of the picture are the centre frames of the segments, where the network finds the class,
 where the same network does without its temporal modules (or the one that --baseline names, trained
 without them, as in the paper's figure), and how strongly S-TDM and L-TDM respond. --video writes
-all frames of the segments in slow motion, these maps side by side.
+all frames of the segments in slow motion, with all of these.
 
   tdn visualize cam video.mp4 --checkpoint runs/mine/checkpoints/best.pt
   tdn visualize cam video.mp4 --checkpoint runs/demo/tdn/checkpoints/best.pt \\
@@ -13,10 +13,12 @@ all frames of the segments in slow motion, these maps side by side.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from tdn.commands.configuration import read_config
 from tdn.errors import UserError
+from tdn.files import check_not_an_input
 
 HELP = "draw where a network finds a class in a video"
 CONFIGURED = "optional"
@@ -59,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where to compute: auto takes a GPU if there is one (auto)",
     )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="take the weights of the last step, where training.ema has averaged ones too",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,25 +78,40 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--video: '{movie}' does not fit; give a file name that ends in .mp4")
     if arguments.side < 16:
         raise UserError(f"--side: {arguments.side} does not fit; give a whole number from 16")
+    for path in filter(None, (output, movie)):
+        check_not_an_input(path, [arguments.video])
     config = read_config(arguments) if arguments.config else None
     from tdn.visualization.cam_sheet import cam_sheet, save_cam_video
     from tdn.visualization.drawing import save_png
-    from tdn.visualization.explanation import explain
+    from tdn.visualization.explanation import Explainer
 
-    found = explain(
-        arguments.video,
+    explainer = Explainer(
         arguments.checkpoint,
         config,
         baseline=arguments.baseline,
-        label=arguments.label,
-        layer=arguments.layer,
+        raw=arguments.raw,
         classes=arguments.classes,
         device=arguments.device,
     )
+    given = arguments.label
+    label = None if given is None else _label(given, explainer.classes)
+    found = explainer(arguments.video, label, arguments.layer)
     rows = (*found.maps, *found.responses)
     save_png(cam_sheet(found.frames, found.seconds, rows, arguments.side), output)
     print(output)
     if movie is not None:
-        save_cam_video(found.frames, found.seconds, found.maps, movie)
+        save_cam_video(found.frames, found.seconds, rows, movie)
         print(movie)
     return 0
+
+
+def _label(given: str, classes: Sequence[str]) -> int:
+    """The class of a name or number; of a number that is also a name, the class of that name."""
+    if given in classes:
+        return classes.index(given)
+    if given.isascii() and given.isdecimal() and int(given) < len(classes):
+        return int(given)
+    raise UserError(
+        f"--label: '{given}' does not fit; give one of the {len(classes)} class names, or a number "
+        f"from 0 to {len(classes) - 1}"
+    )

@@ -1,6 +1,6 @@
 """Weights & Biases, for those who have an account there: the curves of TensorBoard, on a server.
 
-The package is an extra, ``pip install 'tdn[wandb]'``. Its own settings hold: ``wandb login`` once,
+The package is an extra, ``pip install -e '.[wandb]'``. Its own settings hold: ``wandb login`` once,
 or WANDB_MODE=offline, after which ``wandb sync`` uploads what is in <output>/wandb.
 """
 
@@ -130,7 +130,7 @@ def _package() -> Any:
         return importlib.import_module("wandb")
     except ImportError as error:
         raise UserError(
-            f"logging.wandb: the package cannot be imported ({error}); pip install 'tdn[wandb]', "
+            f"logging.wandb: the package cannot be imported ({error}); pip install -e '.[wandb]', "
             "or leave the key out"
         ) from None
 

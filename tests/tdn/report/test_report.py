@@ -13,14 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tdn.checkpoint import AVERAGED, export_upstream
 from tdn.cli import main
 from tdn.config_loading import dump_config
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
 from tdn.evaluation.scores import Scores
+from tdn.report import examples
 from tdn.report.examples import choose
 from tdn.report.page import write_report
 from tdn.report.record import read_run
+from tdn.trained import load_trained
+from tdn.visualization import explanation
 from tests.tdn.trained_networks import NAMES, checkpoint, config, videos
 from tests.videos import write_list, write_video
 
@@ -233,6 +237,85 @@ def test_what_can_no_longer_be_drawn_is_told(run, tmp_path, capsys, lost):
     named = str(path) if lost == "video" else str(tmp_path / "gone")
     assert named in told
     assert named in html.unescape((copy / "report.html").read_text())
+
+
+def copied(run: Path, tmp_path: Path, **metrics: object) -> Path:
+    """The run folder elsewhere, with other metrics."""
+    copy = tmp_path / "moved"
+    shutil.copytree(run, copy)
+    known = json.loads((copy / "metrics.json").read_text())
+    (copy / "metrics.json").write_text(json.dumps(known | metrics))
+    return copy
+
+
+def titles(monkeypatch, folder: Path, count: int = 3) -> tuple[list[list[str]], list[str]]:
+    """What stands over the maps of the examples, and what could not be drawn."""
+    shown = []
+    real = examples.cam_sheet
+
+    def sheet(frames, seconds, rows, side):
+        shown.append([row.title for row in rows])
+        return real(frames, seconds, rows, side)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(examples, "cam_sheet", sheet)
+        _, problems = examples.make_examples(read_run(folder), count, "cpu")
+    return shown, problems
+
+
+def test_examples_explain_the_predicted_class_also_where_names_are_numbers(
+    run, tmp_path, monkeypatch
+):
+    names = ["1", "2", "0"]
+    shutil.copy(run.parent / "last.pt", tmp_path / "numbers.pt")
+    checkpoint = checkpoint_with_names(tmp_path / "numbers.pt", names)
+    copy = copied(run, tmp_path, checkpoint=str(checkpoint), class_names=names)
+    scores = read_run(copy).scores
+    predicted = [scores.probabilities()[place].argmax() for place in choose(scores, 3)]
+    shown, problems = titles(monkeypatch, copy)
+    assert problems == []
+    assert [title.split(": ")[1][0] for _, title, _ in shown] == [names[n] for n in predicted]
+
+
+def test_examples_take_the_weights_that_were_evaluated(run, tmp_path, monkeypatch):
+    import torch
+
+    copy = copied(run, tmp_path, checkpoint=str(tmp_path / "averaged.pt"))
+    content = torch.load(run.parent / "last.pt", weights_only=True)
+    averaged = {key: value.clone() for key, value in content["model"].items()}
+    averaged["classifier.weight"] *= -1
+    torch.save(content | {AVERAGED: averaged}, tmp_path / "averaged.pt")
+    raw, _ = titles(monkeypatch, copy)
+    assert raw == titles(monkeypatch, run)[0]
+    shutil.rmtree(copy)
+    copied(run, tmp_path, checkpoint=str(tmp_path / "averaged.pt"), averaged_weights=True)
+    assert titles(monkeypatch, copy)[0] != raw
+
+
+def test_examples_of_a_published_checkpoint_and_of_a_run_that_moved(run, tmp_path, monkeypatch):
+    """Also: however many there are, the checkpoint is read once."""
+    import torch
+
+    published = tmp_path / "published.pth"
+    model = load_trained(run.parent / "last.pt").model
+    torch.save({"state_dict": export_upstream(model)}, published)
+    expected = [[title.split(", ")[-1] for title in shown] for shown in titles(monkeypatch, run)[0]]
+    copy = copied(run, tmp_path, checkpoint="checkpoints/last.pt")
+    (copy / "checkpoints").mkdir()
+    shutil.copy(run.parent / "last.pt", copy / "checkpoints" / "last.pt")
+    read = []
+    real = explanation.load_trained
+    monkeypatch.setattr(
+        explanation, "load_trained", lambda *a, **k: (read.append(a), real(*a, **k))[1]
+    )
+    moved, problems = titles(monkeypatch, copy)
+    assert (len(moved), problems, len(read)) == (3, [], 1)
+    shutil.rmtree(copy)
+    copied(run, tmp_path, checkpoint=str(published))
+    shown, problems = titles(monkeypatch, copy)
+    assert problems == []
+    for found in (shown, moved):
+        assert [[title.split(", ")[-1] for title in row] for row in found] == expected
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def refusal(tmp_path, tiny) -> str:
 
 def test_a_missing_package_is_one_line(tmp_path, tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    assert "tdn[wandb]" in refusal(tmp_path, tiny)
+    assert "pip install -e '.[wandb]'" in refusal(tmp_path, tiny)
     assert not tiny.loaders  # said before the lists were read
 
 
