@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdn.errors import UserError
-from tdn.files import write_atomically
+from tdn.files import write_text_atomically
 from tdn.pipelines.datasets.clip_files import choose, find_clips
 from tdn.pipelines.datasets.labels import LabelFiles, Labels, Row, check_labels
 from tdn.pipelines.datasets.official import DATA_SETS, DataSet
@@ -188,4 +188,4 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
         path.unlink(missing_ok=True)
         return
     text = "".join(f"{line}\n" for line in lines)
-    write_atomically(path, lambda file: file.write(text.encode()), "choose another with --output")
+    write_text_atomically(path, text, "choose another with --output")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from tdn.evaluation.scores import Scores
-from tdn.files import write_atomically
+from tdn.files import write_text_atomically
 from tdn.training.metrics import label_ranks
 
 
@@ -104,4 +104,4 @@ def _percent(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.N
 def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_text_atomically(path, text.getvalue())

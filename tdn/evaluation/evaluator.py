@@ -214,7 +214,7 @@ def _about(
         "clips": config.evaluation.clips,
         "crops": config.evaluation.crops,
         "checkpoint": str(Path(checkpoint).absolute()),
-        "validation_list": config.data.validation_list,
+        "validation_list": str(Path(config.data.validation_list).absolute()),
         "model": config.model.name,
         "num_segments": config.model.num_segments,
         "precision": precision.name,

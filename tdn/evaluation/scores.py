@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from tdn.errors import UserError
-from tdn.files import write_atomically
+from tdn.files import write_atomically, write_text_atomically
 from tdn.training.metrics import label_ranks
 
 
@@ -139,4 +139,4 @@ def _are_scores(
 def save_metrics(path: Path, metrics: dict[str, Any]) -> None:
     """Write metrics as JSON."""
     text = json.dumps(metrics, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text_atomically(path, text)

@@ -33,7 +33,7 @@ from tdn.prediction.results import Probabilities, VideoPrediction, WindowPredict
 from tdn.prediction.videos import find_videos, read_videos
 from tdn.prediction.windows import Window, WindowLoader, WindowPlanner, sliding, whole
 from tdn.trained import load_trained
-from tdn.training.precision import choose_precision
+from tdn.training.precision import Precision, choose_precision
 
 
 class Predictor:
@@ -68,7 +68,7 @@ class Predictor:
         """Names of the labels 0, 1, ..."""
         self.config = _for_prediction(trained.config, clips, crops)
         self._device = resolve_device(device)
-        self._precision = choose_precision("auto", self._device)
+        self._precision = _precision(self.config, self._device)
         model = trained.model.to(self._device)
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -154,6 +154,12 @@ class Predictor:
         found = Scores.of_views(numbers, labels, of_window, torch.cat(logits).cpu().numpy(), views)
         probabilities = dict(zip(found.indices.tolist(), found.probabilities(), strict=True))
         return probabilities, loader.problems
+
+
+def _precision(config: Config, device: torch.device) -> Precision:
+    """The run's, as in its test; on a CPU fp32 in place of what only GPUs are fast in."""
+    name = config.training.precision
+    return choose_precision("auto" if device.type == "cpu" and name != "bf16" else name, device)
 
 
 def _for_prediction(config: Config, clips: int | None, crops: int | None) -> Config:

@@ -6,10 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from functools import partial
-from typing import IO, Any
+from typing import Any
 
-from tdn.files import write_atomically
+from tdn.files import write_text_atomically
 from tdn.provenance import commit
 from tdn.training.state import versions
 from tdn.verification.claims import METRICS, Claim
@@ -84,14 +83,10 @@ class Report:
             "report.md": self.markdown,
         }
         for name, text in texts.items():
-            write_atomically(self.folder / name, partial(_put, text=text))
+            write_text_atomically(self.folder / name, text)
 
     def __str__(self) -> str:
         return f"{_claim_table(self.findings)}\n\n{_summary(self.content['counts'])}"
-
-
-def _put(file: IO[bytes], text: str) -> None:
-    file.write(text.encode())
 
 
 _CLAIM_COLUMNS = (
