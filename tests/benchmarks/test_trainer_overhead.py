@@ -58,13 +58,30 @@ def test_the_status_tells_whether_it_is_below_the_target(
     assert json.loads(output.read_text()) == found
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_row_of_the_demo_s_network(tmp_path, processes):
+def test_several_processes_are_started_and_their_row_is_judged(tmp_path, monkeypatch):
+    """What they measure is in tests/tdn/training/test_distributed.py."""
+    output = tmp_path / "row.jsonl"
+    commands = []
+
+    def torchrun(command, check):
+        commands.append(command)
+        output.write_text(json.dumps({"cpu_overhead_percent": 3.5}))
+
+    monkeypatch.setattr(trainer_overhead.subprocess, "run", torchrun)
+    words = ["--processes", "2", "--output", str(output)]
+    assert main(words) == 1
+    (command,) = commands
+    assert command[3:] == [
+        "--standalone", "--nproc-per-node", "2", trainer_overhead.__file__, *words
+    ]  # fmt: skip
+
+
+def test_a_row_of_the_demo_s_network(tmp_path):
     output = tmp_path / "results.jsonl"
-    words = ["--rounds", "2", "--steps", "2", "--processes", str(processes)]
     threads = str(torch.get_num_threads())
-    assert main([*words, "--threads", threads, "--output", str(output)]) in (0, 1)
+    words = ["--rounds", "2", "--steps", "2", "--threads", threads, "--output", str(output)]
+    assert main(words) in (0, 1)
     (row,) = [json.loads(line) for line in output.read_text().splitlines()]
-    assert (row["model"], row["rounds"], row["processes"]) == ("tdn_resnet10", 2, processes)
+    assert (row["model"], row["rounds"], row["processes"]) == ("tdn_resnet10", 2, 1)
     assert min(row[f"{kind}_ms_{who}"] for kind in Cost._fields for who in LOOPS) > 0
     assert {"device", "commit", "date", "foreign_cores"} <= set(row)
