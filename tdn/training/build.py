@@ -138,7 +138,7 @@ def build(
         synchronise_norms(model)
     optimizer = create_optimizer(config.optimizer, model.named_parameters(), processes.device)
     average = _initial_average(config.training.ema, model, start.checkpoint)
-    check_room(folder.checkpoints, config, model)
+    check_room(folder, config, model)
     train_loader, validation_loader, pace = _open_lists(config, processes, start, stack)
     return Parts(
         config,

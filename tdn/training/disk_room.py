@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from torch import nn
 
 from tdn.config import Config
 from tdn.errors import UserError
+from tdn.training.run_folder import RunFolder
 
 _MOMENTS = {"sgd": 1, "adamw": 2, "lamb": 2}
 """Values that an optimizer keeps for each weight."""
 GB = 1e9
 
 
-def check_room(folder: Path, config: Config, model: nn.Module) -> None:
+def check_room(folder: RunFolder, config: Config, model: nn.Module) -> None:
     """Refuse to start where the disk will be full when the run has all its checkpoints.
 
     These are ``training.keep``, the best one, and one that is being written.
 
     Args:
-        folder: The run folder's checkpoints; those that are there count as room.
+        folder: The run's; the checkpoints that it will replace count as room.
         config: The run's.
         model: The network.
 
@@ -30,12 +30,13 @@ def check_room(folder: Path, config: Config, model: nn.Module) -> None:
     """
     count = config.training.keep + 2
     need = count * checkpoint_size(config, model)
-    there = sum(path.stat().st_size for path in folder.glob("*.pt"))
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    replaced = (folder.last, folder.best, *folder.earlier())
+    there = sum(path.stat().st_size for path in replaced if path.exists())
+    existing = next(path for path in (folder.root, *folder.root.parents) if path.exists())
     room = there + shutil.disk_usage(existing).free
     if room < need:
         raise UserError(
-            f"output: {folder.parent} has room for {room / GB:.2f} GB, but {count} checkpoints "
+            f"output: {folder.root} has room for {room / GB:.2f} GB, but {count} checkpoints "
             f"take {need / GB:.2f} GB; make room, choose another folder, or lower training.keep"
         )
 

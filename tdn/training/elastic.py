@@ -41,16 +41,15 @@ def keep_global_batch(
     now = global_batch(config, world_size)
     if now == wanted:
         return config
-    possible = [count for count in range(1, wanted + 1) if wanted % count == 0]
-    if world_size not in possible:
-        counts = ", ".join(str(count) for count in possible[:-1])
+    if wanted % world_size:
+        *fewer, most = map(str, _divisors(wanted))
+        counts = f"{', '.join(fewer)} or {most}" if fewer else most
         raise UserError(
             f"{path}: a step has {wanted} clips, which cannot be divided among {world_size} "
-            f"processes; start {counts} or {possible[-1]}"
+            f"processes; start {counts}"
         )
     share = wanted // world_size
-    fitting = [count for count in possible if share % count == 0]
-    batch = max(count for count in fitting if count <= config.data.batch_size)
+    batch = max(count for count in _divisors(share) if count <= config.data.batch_size)
     settings = f"data.batch_size {batch} and training.accumulate {share // batch}"
     former = checkpoint["config"]
     if (config.data.batch_size, config.training.accumulate) != (
@@ -70,3 +69,7 @@ def keep_global_batch(
     )
     check_config(divided)
     return divided
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

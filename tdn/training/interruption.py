@@ -18,7 +18,13 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from tdn.training.distributed import Processes
-from tdn.training.leaving import KnownError, KnownExit
+from tdn.training.leaving import (
+    PATIENCE,
+    KnownError,
+    KnownExit,
+    end_undisturbed,
+    is_communication,
+)
 from tdn.training.run_folder import RunFolder
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -101,11 +107,25 @@ class StopRequest:
 
 @contextmanager
 def marking_early_stop(folder: RunFolder, processes: Processes) -> Iterator[None]:
-    """Leave the marker where a signal ends the block, before there is anything to save."""
+    """Leave the marker where a signal ends the block, before there is anything to save.
+
+    A signal to another process ends the main one's communication, or comes to it from torchrun.
+    """
     try:
         yield
-    except SystemExit as end:
-        if end.code == STOPPED and processes.is_main:
+    except BaseException as error:
+        if processes.is_main and _is_request(error, processes):
             folder.mark_interrupted()
             print("stopped on request before the first step", flush=True)
         raise
+
+
+def _is_request(error: BaseException, processes: Processes) -> bool:
+    """Whether a process ends because it, or the one that it misses, was asked to stop."""
+    if isinstance(error, SystemExit):
+        return error.code == STOPPED
+    if not is_communication(error):
+        return False
+    end_undisturbed()  # the other one's end is what torchrun sends SIGTERM for
+    alarm = processes.board.alarm(wait=PATIENCE)
+    return alarm is not None and alarm.status == STOPPED

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import torch.distributed as dist
 
@@ -23,8 +24,10 @@ USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
 LINGER = 1.0
 """Seconds by which the processes that say nothing end later than the one that tells."""
-_PATIENCE = 1.0
+PATIENCE = 1.0
 """Seconds in which a process that ended has put on the board why."""
+UNDISTURBED = 10.0
+"""Seconds that are enough to tell it."""
 
 
 class KnownError(UserError):
@@ -51,7 +54,7 @@ def leave(error: BaseException, rank: int, board: Board) -> BaseException:
         ``SystemExit``, but for an unexpected error, which each shows with its traceback.
     """
     end_undisturbed()
-    alarm = board.alarm(wait=_PATIENCE if is_communication(error) else 0.0)
+    alarm = board.alarm(wait=PATIENCE if is_communication(error) else 0.0)
     if alarm is None:
         alarm = board.raise_alarm(_alarm_of(error, rank))
     atexit.register(_end_at_once, alarm.status)
@@ -65,12 +68,21 @@ def leave(error: BaseException, rank: int, board: Board) -> BaseException:
 
 
 def end_undisturbed() -> None:
-    """Let nobody end this process before it has told why it ends.
+    """Let nobody end this process for some seconds, until it has told why it ends.
 
-    torchrun sends the others SIGTERM as soon as one process has ended.
+    torchrun sends the others SIGTERM as soon as one process has ended. Who calls ``train`` from
+    Python may go on after the error, and can be asked to end later.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    former, until = signal.getsignal(signal.SIGTERM), time.monotonic() + UNDISTURBED
+
+    def ignore(*_: object) -> None:
+        if time.monotonic() > until:
+            signal.signal(signal.SIGTERM, former)
+            signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, ignore)
 
 
 def is_communication(error: BaseException) -> bool:

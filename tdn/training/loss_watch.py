@@ -113,6 +113,7 @@ class LossWatch:
             state.overflows += 1
             limit = _OVERFLOWS
         elif training.non_finite == "stop":
+            self._record("not_finite", step=step + 1, reason=what, rows=rows)
             raise self._processes.failure(
                 f"{told}; look at these videos, lower optimizer.lr, or set training.non_finite skip"
             )

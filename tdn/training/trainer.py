@@ -124,23 +124,8 @@ class Trainer:
         self.note = processes.whereabouts.note
         self.steps_per_epoch = parts.pace.steps_per_epoch
         self.schedule = create_schedule(config, self.steps_per_epoch, parts.pace.global_batch)
-        self.step = TrainingStep(
-            parts.model,
-            parts.optimizer.optimizer,
-            parts.precision,
-            self.schedule,
-            config,
-            processes,
-            parts.average,
-        )
-        self.journal = Journal(
-            folder,
-            config,
-            self.steps_per_epoch,
-            self.steps_done,
-            processes.is_main,
-            validation_due=self.state.step_in_epoch == self.steps_per_epoch,
-        )
+        self.step = self._make_step()
+        self.journal = self._make_journal()
         self.stop = stop
         self.agreement = Agreement(processes)
         self.lost = LostVideos(
@@ -156,6 +141,28 @@ class Trainer:
             folder, config.training.keep, self.steps_done if start.checkpoint else None
         )
         self.saved_at = time.monotonic()
+
+    def _make_step(self) -> TrainingStep:
+        parts = self.parts
+        return TrainingStep(
+            parts.model,
+            parts.optimizer.optimizer,
+            parts.precision,
+            self.schedule,
+            self.config,
+            self.processes,
+            parts.average,
+        )
+
+    def _make_journal(self) -> Journal:
+        return Journal(
+            self.folder,
+            self.config,
+            self.steps_per_epoch,
+            self.steps_done,
+            self.processes.is_main,
+            validation_due=self.state.step_in_epoch == self.steps_per_epoch,
+        )
 
     @property
     def steps_done(self) -> int:

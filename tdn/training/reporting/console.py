@@ -46,9 +46,15 @@ class Console:
 
     def write(self, event: Event) -> None:
         """Show the event."""
-        show = {"start": self._start, "train": self._train, "validation": self._validation}
-        show["skipped"] = self._skipped
-        show.get(event["event"], self._end)(event)
+        show = {
+            "start": self._start,
+            "train": self._train,
+            "validation": self._validation,
+            "skipped": self._skipped,
+            "end": self._end,
+        }
+        if event["event"] in show:  # an error tells itself
+            show[event["event"]](event)
 
     def advance(self) -> None:
         """Move the bar."""

@@ -103,7 +103,7 @@ class WandB:
         elif kind == "end":
             kept = ("completed", "step", "top1", "top5", "best_top1")
             self._run.summary.update({key: event[key] for key in kept})
-        else:
+        elif kind in ("train", "validation"):
             curves = {
                 f"{kind}/{key}": value
                 for key, value in event.items()

@@ -70,9 +70,13 @@ def test_another_batch_that_is_given_is_refused_with_what_to_type(
     assert "\n" not in str(error.value)
 
 
-def test_processes_that_do_not_divide_the_clips_are_refused_with_those_that_do():
-    with pytest.raises(UserError, match="1, 2, 4 or 8"):
-        shared(8, 1, 3, checkpoint(8, 8))
+@pytest.mark.parametrize(
+    ("clips", "remedy"), [(8, "start 1, 2, 4 or 8"), (2, "start 1 or 2"), (1, "start 1")]
+)
+def test_processes_that_do_not_divide_the_clips_are_refused_with_those_that_do(clips, remedy):
+    with pytest.raises(UserError) as error:
+        shared(clips, 1, 3, checkpoint(clips, clips))
+    assert str(error.value).endswith(remedy)
 
 
 def test_what_the_division_breaks_is_refused():

@@ -12,6 +12,7 @@ from tdn.errors import UserError
 from tdn.pipelines import manifest_cache
 from tdn.training import disk_room
 from tdn.training.disk_room import check_room, checkpoint_size
+from tdn.training.run_folder import RunFolder
 from tdn.training.trainer import train
 from tests.tdn.synthetic import TinyNetwork, tiny_config
 from tests.tdn.training.runs import run
@@ -100,9 +101,13 @@ def test_room_that_former_checkpoints_take_is_room(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     config, model = tiny_config("unused"), TinyNetwork("tiny_bn", 6, 0.0, 16)
     monkeypatch.setattr(disk_room.shutil, "disk_usage", lambda _: usage(0, 0, 0))
-    folder = tmp_path / "checkpoints"
+    folder = RunFolder(tmp_path)
     with pytest.raises(UserError, match=str(tmp_path)):
         check_room(folder, config, model)
-    folder.mkdir()
-    (folder / "last.pt").write_bytes(bytes(4 * checkpoint_size(config, model)))
+    folder.checkpoints.mkdir()
+    content = bytes(4 * checkpoint_size(config, model))
+    folder.damaged.write_bytes(content)  # stays where it is
+    with pytest.raises(UserError, match=str(tmp_path)):
+        check_room(folder, config, model)
+    folder.last.write_bytes(content)
     check_room(folder, config, model)

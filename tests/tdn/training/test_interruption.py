@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.distributed import DistError
 
 from tdn.training import interruption
+from tdn.training.board import Alarm, Board
 from tdn.training.distributed import Processes
 from tdn.training.interruption import STOPPED, StopRequest, marking_early_stop
 from tdn.training.leaving import KnownError
@@ -64,6 +66,22 @@ def test_before_there_is_anything_to_save_a_signal_ends_the_run_with_the_marker(
     assert signal.getsignal(signal.SIGUSR2) is before
 
 
+@pytest.mark.parametrize(("status", "marked"), [(STOPPED, True), (1, False)])
+def test_the_marker_is_there_too_where_another_process_was_asked_before_the_first_step(
+    tmp_path, status, marked
+):
+    folder, board = RunFolder(tmp_path / "run"), Board(None)
+    main = Processes(0, 2, torch.device("cpu"), board)
+    board.raise_alarm(Alarm(1, status, "stopped"))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(DistError), StopRequest(main, 30), marking_early_stop(folder, main):
+            raise DistError("Connection closed by peer")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert folder.interrupted.exists() == marked
+
+
 @pytest.mark.parametrize(
     ("processes", "error", "ignored"),
     [
@@ -80,6 +98,8 @@ def test_a_process_that_ends_out_of_order_is_not_ended_before_it_has_told_why(
     try:
         with pytest.raises(type(error)), StopRequest(processes, 30):
             raise error
-        assert signal.getsignal(signal.SIGTERM) is (signal.SIG_IGN if ignored else before)
+        assert (signal.getsignal(signal.SIGTERM) is before) != ignored
+        if ignored:
+            signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)

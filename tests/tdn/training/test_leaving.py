@@ -5,13 +5,15 @@ from __future__ import annotations
 import atexit
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch.distributed as dist
 
 from tdn.errors import UserError
-from tdn.training.board import Board
-from tdn.training.leaving import leave
+from tdn.training import leaving
+from tdn.training.board import Alarm, Board
+from tdn.training.leaving import end_undisturbed, leave
 
 LOST = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
 
@@ -53,7 +55,23 @@ def test_a_defect_shows_its_traceback_where_it_was_met_and_a_line_on_the_main_pr
     message = leave(LOST, 0, boards[1]).code
     assert message == "tdn: process 1 failed: ZeroDivisionError: by zero"
     assert ends == [1, 1]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # torchrun sends it to the others
+
+
+def test_who_tells_why_it_ends_is_not_ended_before_and_can_be_asked_to_end_later(monkeypatch):
+    """torchrun sends SIGTERM to the others; a notebook may go on after the error."""
+    now, asked = 100.0, []
+    monkeypatch.setattr(leaving, "time", SimpleNamespace(monotonic=lambda: now))
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.append(now))
+    try:
+        for _ in range(2):  # on its way out through several blocks
+            end_undisturbed()
+        signal.raise_signal(signal.SIGTERM)
+        assert not asked
+        now += 11
+        signal.raise_signal(signal.SIGTERM)
+        assert asked == [now]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_of_two_mistakes_the_first_is_told(ends, boards):
@@ -62,13 +80,18 @@ def test_of_two_mistakes_the_first_is_told(ends, boards):
 
 
 def test_a_process_that_is_gone_without_a_word_is_told_with_what_to_do(ends, boards, monkeypatch):
-    monkeypatch.setattr("tdn.training.leaving._PATIENCE", 0.2)
+    monkeypatch.setattr("tdn.training.leaving.PATIENCE", 0.2)
     kind, message = told(leave(LOST, 0, boards[0]))
     assert kind == "exit"
     assert "Connection closed by peer" in message
     assert "same command again" in message
     assert "\n" not in message
     assert told(leave(LOST, 1, boards[1])) == ("exit", 1)
+
+
+def test_a_stall_that_passed_hides_no_failure(ends, boards):
+    boards[1].raise_alarm(Alarm(1, 69, "no progress"), "stall 0")
+    assert told(leave(UserError("clip: gone"), 0, boards[0])) == ("UserError", "clip: gone")
 
 
 def test_a_request_to_stop_keeps_its_status(ends, boards):

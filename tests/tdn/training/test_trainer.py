@@ -147,6 +147,12 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_step_and_videos(
     assert f"step {5 * epoch + step + 1}:" in message
     assert ", ".join(map(str, sorted(rows))) in message
     assert "\n" not in message
+    (event,) = events(tmp_path, "not_finite")
+    assert (event["step"], event["reason"], event["rows"]) == (
+        5 * epoch + step + 1,
+        "loss",
+        sorted(rows),
+    )
     saved = tensors(tmp_path / "checkpoints" / "last.pt")
     assert all(value.isfinite().all() for value in saved.values())
 

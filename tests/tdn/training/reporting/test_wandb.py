@@ -176,6 +176,16 @@ def test_a_server_that_goes_away_does_not_take_the_run_with_it(
     assert_same(shown.last, train(tiny_config(str(tmp_path / "plain"))).last)
 
 
+def test_what_is_no_curve_is_not_drawn(tmp_path, wandb, caplog):
+    config = tiny_config(str(tmp_path), logging__wandb="clips")
+    with Journal(RunFolder(tmp_path), config, 5, 0, is_main=True) as journal:
+        journal.record("skipped", step=3, reason="loss", rows=[1])
+        journal.record("not_finite", step=4, reason="loss", rows=[1])
+        journal.record(**train_event(5))
+    assert [line["step"] for line in wandb.runs[0].logged] == [5]
+    assert not caplog.messages
+
+
 def test_a_run_that_fails_has_failed_there(tmp_path, tiny, wandb):
     def fail(epoch: int, step: int) -> None:
         if (epoch, step) == (1, 2):
