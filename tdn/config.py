@@ -181,7 +181,7 @@ class TrainingConfig:
     is fp32 whose convs and matrix products a GPU rounds to TF32; fp32 never does."""
     resume: str = "auto"
     """auto (the run folder's last checkpoint, if any; where it is damaged, the one before), a
-    checkpoint's path, or none."""
+    checkpoint's path, or none. What torchrun starts again goes on with what it has begun."""
     accumulate: int = 1
     """Batches per process and step: one update with the mean of their gradients, as of one batch of
     so many times the clips (but for batch norm), in the memory of one."""
