@@ -11,7 +11,7 @@ from tdn.errors import UserError
 from tdn.files import write_text_atomically
 from tdn.pipelines.datasets.clip_files import choose, find_clips
 from tdn.pipelines.datasets.labels import LabelFiles, Labels, Row, check_labels
-from tdn.pipelines.datasets.official import DATA_SETS, DataSet
+from tdn.pipelines.datasets.official import DATA_SETS, Count, DataSet
 from tdn.pipelines.sources.listing import is_storable
 
 _LABEL_FOLDERS = ("", "labels", "annotations")
@@ -27,23 +27,32 @@ class Part:
     """Clips in the label file."""
     there: int
     """Clips whose video or folder of frames was found."""
-    published: int | None
-    """Clips that there should be in the label file; None where that varies."""
+    published: Count | None
+    """Clips that there should be in the label file; None where nobody says."""
     labelled: bool
 
     @property
     def as_published(self) -> bool:
         """Whether the label file has as many clips as the owner published."""
+        if isinstance(self.published, tuple):
+            fewest, most = self.published
+            return fewest <= self.listed <= most
         return self.published in (None, self.listed)
 
     def __str__(self) -> str:
         missing = self.listed - self.there
         text = f"{self.listed:,} clips, {f'{missing:,} missing' if missing else 'all there'}"
         if not self.as_published:
-            text += f" (published: {self.published:,})"
+            text += f" (published: {_in_words(self.published)})"
         if not self.there:
             return f"{text}; no list"
         return text if self.labelled else f"{text}, without labels"
+
+
+def _in_words(count: Count | None) -> str:
+    if isinstance(count, tuple):
+        return " to ".join(f"{number:,}" for number in count)
+    return f"{count:,}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,11 @@ in labels/ or annotations/, or in the folder shown above.
 Writes to data/<name>, where the recipes in configs/ look: classes.txt with the classes in the order
 of the published networks, and train.txt, validation.txt (and test.txt) with the clips that are
 there. The others are counted and named in missing.txt. The numbers of clips are compared with the
-published ones. No video is opened: tdn index does that, and training.
+published ones. No video is opened: tdn index does that, and training. To test a network, Kinetics'
+val.csv and its videos are enough.
+
+Exit status: 0, or 1 if the label files have other numbers of classes or clips than were published;
+the lists are written all the same.
 """
 
 from __future__ import annotations
@@ -59,14 +63,20 @@ def run(arguments: argparse.Namespace) -> int:
     print(prepared)
     as_in_recipe = output == default and arguments.split == 1
     print(f"next: {_next_command(prepared, arguments.root, as_in_recipe)}")
-    return 0
+    return 0 if prepared.as_published else 1
 
 
 def _next_command(prepared: Prepared, root: str, as_in_recipe: bool) -> str:
-    words = ["tdn", "train", "--config", f"configs/{prepared.data.recipe}.yaml"]
+    parts = {part: prepared.parts.get(part) for part in ("train", "validation")}
+    lists = {name: part.path for name, part in parts.items() if part is not None and part.there}
+    config = ["--config", f"configs/{prepared.data.recipe}.yaml"]
+    if "train" in lists:
+        words = ["tdn", "train", *config]
+    else:
+        words = ["tdn", "evaluate", *config, "--checkpoint", "FILE"]
     words += ["--data.root", root]
     if not as_in_recipe:
-        for part in ("train", "validation"):
-            words += [f"--data.{part}_list", str(prepared.parts[part].path)]
+        for name, path in lists.items():
+            words += [f"--data.{name}_list", str(path)]
         words += ["--data.classes", str(prepared.classes)]
     return shlex.join(words)

@@ -1,7 +1,8 @@
 """Measure the published accuracies, as far as you have the data and the checkpoints.
 
-Without options it shows what is claimed, by whom, and what each claim needs. Networks are evaluated
-as their recipe and the claim's protocol say; two networks are put together by the published rule.
+Where nothing can be measured, it shows what is claimed and what each claim needs, and writes
+nothing. Networks are evaluated as their recipe and the claim's protocol say; two networks are put
+together by the published rule.
 
   tdn verify
   tdn verify --data ssv1=/data/ssv1 --data ssv2=/data/ssv2 --checkpoints /checkpoints
@@ -9,9 +10,10 @@ as their recipe and the claim's protocol say; two networks are put together by t
     --checkpoint kinetics400_r50_8f=k400_8f.pth.tar
 
 ROOT is the folder that tdn prepare takes; its lists are made if they are not there yet. Writes
-report.md and report.json to --output, and the scores of every evaluation. A claim is Verified if it
-was measured in this very run, on the whole validation list, within the tolerance that the claims
-file states; else Not reproduced, or Not run.
+report.md and report.json to --output, and the scores of every evaluation; a former report is kept
+under its date. A claim is Verified if it was measured in this very run, on the whole validation
+list with no video left out, within the tolerance that the claims file states; else Not reproduced,
+or Not run.
 
 Exit status: 0, or 1 if something was not reproduced or could not be evaluated.
 """
@@ -56,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a data set; as often as needed",
     )
     parser.add_argument(
+        "--labels",
+        metavar="NAME=DIR",
+        action="append",
+        default=[],
+        help="folder of a data set's label files, where they are not in ROOT; as often as needed",
+    )
+    parser.add_argument(
         "--checkpoints",
         metavar="DIR",
         default="checkpoints",
@@ -84,25 +93,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, report, and print the table."""
     from tdn.verification.claims import read_claims
     from tdn.verification.planning import Sources
-    from tdn.verification.report import Report
+    from tdn.verification.report import Report, keep_former
     from tdn.verification.verifying import Verification
 
     with told_once():
         settings = _settings(_pairs("--set", arguments.set, "data.batch_size=4"))
         data = _pairs("--data", arguments.data, "ssv1=/data/ssv1")
+        labels = _pairs("--labels", arguments.labels, "ssv1=/data/labels")
         files = _pairs("--checkpoint", arguments.checkpoint, "ssv1_r50_8f=best.pth.tar")
         claims = read_claims(Path(arguments.claims))
     paths = {recipe: Path(file) for recipe, file in files.items()}
-    sources = Sources(data, Path(arguments.checkpoints), paths)
+    sources = Sources(data, labels, Path(arguments.checkpoints), paths)
     verification = Verification(claims, sources, Path(arguments.output), settings)
+    if verification.is_main and not verification.is_idle:
+        keep_former(verification.output)
     for _ in verification.run():
         if verification.is_main:
             Report(verification).write()  # an interrupted run leaves what it has
     if not verification.is_main:
         return 0
     report = Report(verification)
-    report.write()
-    print(f"{report}; {report.folder / 'report.md'}")
+    print(report if verification.is_idle else f"{report}; {report.folder / 'report.md'}")
     return int(report.failed)
 
 

@@ -26,7 +26,13 @@ class DataSet:
     tolerance: float
     """Largest difference, in points, at which a claim counts as reproduced."""
     videos: int = 0
-    """Of the whole validation list; 0 where that changes."""
+    """Of the whole validation list; 0 where their number changes."""
+    at_least: int = 0
+    """Of the whole validation list, where their number changes."""
+
+    def is_whole(self, videos: int) -> bool:
+        """Whether so many videos are the whole validation list."""
+        return videos == self.videos if self.videos else videos >= self.at_least
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class Entry:
     source: str
 
 
-class Network(NamedTuple):
-    """One evaluation: a recipe's network, by a protocol."""
+class Evaluation(NamedTuple):
+    """A recipe's network, tested by a protocol."""
 
     data: str
     recipe: str
@@ -61,17 +67,14 @@ class Network(NamedTuple):
 class Claim:
     """One published number."""
 
-    networks: tuple[Network, ...]
+    evaluations: tuple[Evaluation, ...]
     """Several are put together."""
     model: str
     frames: tuple[int, ...]
     metric: str
     claimed: float
     """Percent."""
-    tolerance: float
-    """Points."""
-    videos: int
-    """Of the whole validation list; 0 where that changes."""
+    data: DataSet
     source: str
 
 
@@ -83,9 +86,9 @@ class Claims:
     claims: tuple[Claim, ...]
 
     @property
-    def networks(self) -> list[Network]:
+    def evaluations(self) -> list[Evaluation]:
         """Everything there is to evaluate, once each."""
-        return list(dict.fromkeys(n for claim in self.claims for n in claim.networks))
+        return list(dict.fromkeys(e for claim in self.claims for e in claim.evaluations))
 
     def recipe(self, name: str) -> Path:
         """The file of a recipe."""
@@ -108,8 +111,7 @@ def read_claims(path: Path) -> Claims:
         str(key): _parsed(DataSet, value, f"{path}: data {key!a}") for key, value in sets.items()
     }
     for name, data in known.items():
-        if not (0 <= data.tolerance < math.inf and data.videos >= 0):
-            raise UserError(f"{path}: data {name!a}: tolerance and videos must be numbers from 0")
+        _check_data(data, f"{path}: data {name!a}")
     load = functools.cache(lambda name: _recipe(_recipe_path(path, name)))
     claims: list[Claim] = []
     for place, value in enumerate(entries, start=1):
@@ -121,20 +123,12 @@ def read_claims(path: Path) -> Claims:
 
 
 def _claims(entry: Entry, data: DataSet) -> list[Claim]:
-    networks = tuple(
-        Network(entry.data, recipe, entry.clips, entry.crops) for recipe in entry.recipes
+    evaluations = tuple(
+        Evaluation(entry.data, recipe, entry.clips, entry.crops) for recipe in entry.recipes
     )
+    frames = tuple(entry.frames)
     return [
-        Claim(
-            networks,
-            entry.model,
-            tuple(entry.frames),
-            metric,
-            claimed,
-            data.tolerance,
-            data.videos,
-            entry.source,
-        )
+        Claim(evaluations, entry.model, frames, metric, claimed, data, entry.source)
         for metric, claimed in entry.claimed.items()
     ]
 
@@ -159,6 +153,17 @@ def _parsed(kind: type[_Parsed], tree: Any, where: str) -> _Parsed:
         return kind(**vars(parser.instantiate(parser.parse_object(tree))))
     except ArgumentError as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+
+
+def _check_data(data: DataSet, where: str) -> None:
+    """Refuse a data set of which a part would pass for the whole."""
+    if not 0 <= data.tolerance < math.inf:
+        raise UserError(f"{where}: tolerance must be a number from 0")
+    if min(data.videos, data.at_least) < 0 or (data.videos > 0) == (data.at_least > 0):
+        raise UserError(
+            f"{where}: must say how long the validation list is; give videos, or at_least where "
+            "their number changes"
+        )
 
 
 def _check_entry(

@@ -13,7 +13,7 @@ from tdn.errors import UserError
 from tdn.pipelines.datasets.official import DATA_SETS
 from tdn.pipelines.datasets.preparing import prepare
 from tdn.provenance import sha256
-from tdn.verification.claims import Claims, Network
+from tdn.verification.claims import Claims, Evaluation
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ class Sources:
 
     data: Mapping[str, str] = field(default_factory=dict)
     """Folder of each data set."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Folder of a data set's label files, where that is another."""
     folder: Path = Path("checkpoints")
     """Checkpoints that are called by their recipe: ``ssv1_r50_8f.pt``, .pth, .tar or .pth.tar."""
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -34,9 +36,9 @@ class Sources:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network is to be evaluated, or why not."""
+    """How to make an evaluation, or why it cannot be made."""
 
-    network: Network
+    evaluation: Evaluation
     config: Config | None = None
     """None if it cannot be."""
     checkpoint: Path | None = None
@@ -65,9 +67,11 @@ def plan(claims: Claims, sources: Sources, output: Path, settings: Sequence[str]
     Raises:
         UserError: Data or checkpoints are given for what no claim is about.
     """
-    _check_names("--data", sources.data, {network.data for network in claims.networks})
-    _check_names("--checkpoint", sources.files, {network.recipe for network in claims.networks})
-    return [_planned(claims, network, sources, output, settings) for network in claims.networks]
+    data = {evaluation.data for evaluation in claims.evaluations}
+    _check_names("--data", sources.data, data)
+    _check_names("--labels", sources.labels, data)
+    _check_names("--checkpoint", sources.files, {e.recipe for e in claims.evaluations})
+    return [_planned(claims, e, sources, output, settings) for e in claims.evaluations]
 
 
 def _check_names(option: str, given: Mapping[str, object], known: set[str]) -> None:
@@ -79,24 +83,24 @@ def _check_names(option: str, given: Mapping[str, object], known: set[str]) -> N
 
 
 def _planned(
-    claims: Claims, network: Network, sources: Sources, output: Path, settings: Sequence[str]
+    claims: Claims, evaluation: Evaluation, sources: Sources, output: Path, settings: Sequence[str]
 ) -> Plan:
     try:
-        checkpoint = _find_checkpoint(network.recipe, sources)
-        lacking = [] if network.data in sources.data else [f"--data {network.data}=ROOT"]
+        checkpoint = _find_checkpoint(evaluation.recipe, sources)
+        lacking = [] if evaluation.data in sources.data else [f"--data {evaluation.data}=ROOT"]
         if checkpoint is None:
-            lacking.append(str(sources.folder / f"{network.recipe}{_ENDINGS[0]}"))
+            lacking.append(str(sources.folder / f"{evaluation.recipe}{_ENDINGS[0]}"))
         if checkpoint is None or lacking:
-            return Plan(network, lacking=tuple(lacking))
-        words = ["--data.root", sources.data[network.data]]
-        words += ["--evaluation.clips", str(network.clips)]
-        words += ["--evaluation.crops", str(network.crops)]
-        words += ["--output", str(output / network.name)]
-        config = load_config(claims.recipe(network.recipe), [*settings, *words])
-        _make_list(network.data, config)
-        return Plan(network, config, checkpoint, sha256(checkpoint))
+            return Plan(evaluation, lacking=tuple(lacking))
+        words = ["--data.root", sources.data[evaluation.data]]
+        words += ["--evaluation.clips", str(evaluation.clips)]
+        words += ["--evaluation.crops", str(evaluation.crops)]
+        words += ["--output", str(output / evaluation.name)]
+        config = load_config(claims.recipe(evaluation.recipe), [*settings, *words])
+        _make_list(evaluation.data, config, sources.labels.get(evaluation.data))
+        return Plan(evaluation, config, checkpoint, sha256(checkpoint))
     except UserError as error:
-        return Plan(network, problem=str(error))
+        return Plan(evaluation, problem=str(error))
 
 
 def _find_checkpoint(recipe: str, sources: Sources) -> Path | None:
@@ -109,9 +113,9 @@ def _find_checkpoint(recipe: str, sources: Sources) -> Path | None:
     return found[0] if found else None
 
 
-def _make_list(data: str, config: Config) -> None:
+def _make_list(data: str, config: Config, labels: str | None) -> None:
     """Make a published data set's lists where the recipe looks for them, unless they are there."""
     path = Path(config.data.validation_list)
     if data not in DATA_SETS or path.exists():
         return
-    _log.info("%s", prepare(data, config.data.root, path.parent))
+    _log.info("%s", prepare(data, config.data.root, path.parent, labels=labels))

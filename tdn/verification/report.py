@@ -6,8 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from tdn.errors import UserError
 from tdn.files import write_text_atomically
 from tdn.provenance import commit
 from tdn.training.state import versions
@@ -42,14 +44,14 @@ class Report:
             "counts": _counts(self.findings),
             "claims": [_claim(finding) for finding in self.findings],
             "measurements": [
-                _measurement(plan, measured[plan.network,])
+                _measurement(plan, measured[plan.evaluation,])
                 for plan in verification.plans.values()
-                if (plan.network,) in measured
+                if (plan.evaluation,) in measured
             ],
             "together": [
-                {"networks": [network.name for network in networks], **_metrics(measurement)}
-                for networks, measurement in measured.items()
-                if len(networks) > 1
+                {"evaluations": [part.name for part in parts], **_metrics(measurement)}
+                for parts, measurement in measured.items()
+                if len(parts) > 1
             ],
         }
 
@@ -78,15 +80,34 @@ class Report:
 
     def write(self) -> None:
         """Write report.md and report.json to the verification's folder."""
-        texts = {
-            "report.json": json.dumps(self.content, indent=2) + "\n",
-            "report.md": self.markdown,
-        }
-        for name, text in texts.items():
-            write_text_atomically(self.folder / name, text)
+        text = json.dumps(self.content, indent=2) + "\n"
+        write_text_atomically(self.folder / _JSON, text)
+        write_text_atomically(self.folder / _MARKDOWN, self.markdown)
 
     def __str__(self) -> str:
         return f"{_claim_table(self.findings)}\n\n{_summary(self.content['counts'])}"
+
+
+_JSON, _MARKDOWN = "report.json", "report.md"
+
+
+def keep_former(folder: Path) -> None:
+    """Rename the report of a former verification by the day and time when it was written.
+
+    Raises:
+        UserError: It cannot be renamed.
+    """
+    paths = [path for path in (folder / _JSON, folder / _MARKDOWN) if path.exists()]
+    if not paths:
+        return
+    written = datetime.fromtimestamp(paths[0].stat().st_mtime, timezone.utc)
+    for path in paths:
+        try:
+            path.rename(path.with_stem(f"{path.stem}-{written:%Y%m%dT%H%M%S.%fZ}"))
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be renamed ({error.strerror}); give another --output"
+            ) from None
 
 
 _CLAIM_COLUMNS = (
@@ -104,16 +125,16 @@ def _claim_table(findings: Sequence[Finding], with_source: bool = False) -> str:
 def _cells(finding: Finding) -> tuple[str, ...]:
     claim = finding.claim
     measured, difference = finding.measured, finding.difference
-    network = claim.networks[0]
+    first = claim.evaluations[0]
     return (
-        network.data,
+        first.data,
         claim.model,
-        f"{'+'.join(map(str, claim.frames))} x {network.crops} x {network.clips}",
+        f"{'+'.join(map(str, claim.frames))} x {first.crops} x {first.clips}",
         METRICS[claim.metric],
         f"{claim.claimed:.1f}",
         "" if measured is None else f"{measured:.2f}",
         "" if difference is None else f"{difference:+.2f}",
-        f"{claim.tolerance:g}",
+        f"{claim.data.tolerance:g}",
         finding.status,
         finding.note,
     )
@@ -136,7 +157,7 @@ def _measurement_table(measurements: Sequence[dict[str, Any]]) -> str:
 
 
 _MEASURED = {
-    "network": "network",
+    "evaluation": "evaluation",
     "videos": "videos",
     "left out": "left_out",
     "checkpoint": "checkpoint",
@@ -161,29 +182,29 @@ def _summary(counts: dict[str, int]) -> str:
 
 def _claim(finding: Finding) -> dict[str, Any]:
     claim: Claim = finding.claim
-    network = claim.networks[0]
+    first = claim.evaluations[0]
     return {
-        "data": network.data,
+        "data": first.data,
         "model": claim.model,
         "frames": list(claim.frames),
-        "clips": network.clips,
-        "crops": network.crops,
+        "clips": first.clips,
+        "crops": first.crops,
         "metric": claim.metric,
         "claimed": claim.claimed,
         "measured": finding.measured,
         "difference": finding.difference,
-        "tolerance": claim.tolerance,
+        "tolerance": claim.data.tolerance,
         "status": finding.status,
         "note": finding.note,
         "source": claim.source,
-        "measurements": [network.name for network in claim.networks],
+        "measurements": [evaluation.name for evaluation in claim.evaluations],
     }
 
 
 def _measurement(plan: Plan, measurement: Measurement) -> dict[str, Any]:
     return {
-        "network": plan.network.name,
-        "recipe": plan.network.recipe,
+        "evaluation": plan.evaluation.name,
+        "recipe": plan.evaluation.recipe,
         **_metrics(measurement),
         "checkpoint": str(plan.checkpoint),
         "checkpoint_sha256": plan.checksum,
@@ -191,4 +212,7 @@ def _measurement(plan: Plan, measurement: Measurement) -> dict[str, Any]:
 
 
 def _metrics(measurement: Measurement) -> Mapping[str, Any]:
-    return measurement.metrics or {"problem": measurement.problem}
+    if measurement.metrics is None:
+        return {"problem": measurement.problem}
+    lost = {"left_out_videos": list(measurement.left_out)} if measurement.left_out else {}
+    return {**measurement.metrics, **lost}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -114,7 +115,11 @@ def test_the_owners_counts_are_the_published_ones():
     assert counts["ucf101"][0] == {"train": 9_537, "validation": 3_783}
     assert {sum(split.values()) for split in counts["ucf101"]} == {13_320}
     assert counts["hmdb51"] == ({"train": 51 * 70, "validation": 51 * 30},) * 3
-    assert counts["kinetics400"] == ({},)
+    (kinetics,) = counts["kinetics400"]
+    for part, copies in (("train", (234_619, 240_436)), ("validation", (19_761, 19_796))):
+        fewest, most = kinetics[part]
+        assert fewest < min(copies) < max(copies) < most
+        assert most - fewest < 0.2 * most
     classes = {name: data.classes for name, data in DATA_SETS.items()}
     assert classes == {"ssv1": 174, "ssv2": 174, "kinetics400": 400, "ucf101": 101, "hmdb51": 51}
 
@@ -131,6 +136,20 @@ def test_other_counts_than_the_published_ones_are_told(root, tmp_path, monkeypat
     prepared = prepare("ssv1", root, tmp_path / "lists")
     assert prepared.as_published
     assert "published" not in str(prepared)
+
+
+def test_kinetics_clips_are_counted_too(root, tmp_path, monkeypatch):
+    """Their number varies, but not by much."""
+    ARCHIVES["kinetics400"](root)
+    prepared = prepare("kinetics400", root, tmp_path / "lists")
+    assert [part.as_published for part in prepared.parts.values()] == [False, False]
+    assert "19,000 to 20,000" in str(prepared)
+    kinetics = DATA_SETS["kinetics400"]
+    for fewest, most, fits in ((1, 2, True), (2, 3, True), (3, 9, False), (0, 1, False)):
+        counts = ({"train": (3, 3), "validation": (fewest, most)},)
+        known = dataclasses.replace(kinetics, classes=3, counts=counts)
+        monkeypatch.setitem(DATA_SETS, "kinetics400", known)
+        assert prepare("kinetics400", root, tmp_path / "lists").as_published == fits
 
 
 def test_what_is_missing_is_counted_and_named_and_left_out(root, tmp_path):
@@ -284,6 +303,11 @@ MISTAKES = {
         "kinetics400",
         lambda r: rewrite(r / "annotations" / "val.csv", "youtube_id", "id"),
         ["val.csv", "youtube_id"],
+    ),
+    "no validation": (
+        "kinetics400",
+        lambda r: (r / "annotations" / "val.csv").unlink(),
+        ["val.csv", "--labels"],
     ),
     "no time": (
         "kinetics400",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tdn.errors import UserError
 from tdn.pipelines.datasets.official import DATA_SETS
-from tdn.verification.claims import read_claims
+from tdn.verification.claims import DataSet, read_claims
 
 FILE = Path(__file__).parents[3] / "configs" / "claims.yaml"
 
@@ -37,14 +37,17 @@ PUBLISHED = {
 def test_the_file_has_every_published_number():
     found = {}
     for claim in read_claims(FILE).claims:
-        first = claim.networks[0]
-        names = [network.recipe.split("_") for network in claim.networks]
+        first = claim.evaluations[0]
+        names = [evaluation.recipe.split("_") for evaluation in claim.evaluations]
         backbone = {"tdn_resnet50": "r50", "tdn_resnet101": "r101"}[claim.model]
         assert names == [[first.data, backbone, f"{frames}f"] for frames in claim.frames]
         assert claim.source
-        assert 0 < claim.tolerance <= 0.5
-        validation = DATA_SETS[first.data].counts[0].get("validation", 0)
-        assert claim.videos == validation
+        assert 0 < claim.data.tolerance <= 0.5
+        published = DATA_SETS[first.data].counts[0]["validation"]
+        if isinstance(published, tuple):
+            assert (claim.data.videos, claim.data.at_least) == (0, published[0])
+        else:
+            assert (claim.data.videos, claim.data.at_least) == (published, 0)
         frames = "+".join(map(str, claim.frames))
         key = first.data, backbone, frames, first.crops, first.clips, claim.metric
         assert key not in found
@@ -76,7 +79,7 @@ def path(tmp_path):
 def test_without_mistakes(path):
     path.write_text(CLAIMS)
     (claim,) = read_claims(path).claims
-    assert (claim.claimed, claim.tolerance, claim.videos) == (50, 0.3, 12)
+    assert (claim.claimed, claim.data) == (50, DataSet(0.3, videos=12))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,10 @@ def test_without_mistakes(path):
         ("tolerance: 0.3", "tolerance: some", ["demo", "some"]),
         ("tolerance: 0.3", "tolerance: .nan", ["demo", "tolerance"]),
         ("tolerance: 0.3", "tolerance: -1", ["demo", "tolerance"]),
+        ("videos: 12, ", "", ["demo", "videos", "at_least"]),
+        ("videos: 12", "videos: 0", ["demo", "videos", "at_least"]),
+        ("videos: 12", "at_least: -1", ["demo", "at_least"]),
+        ("videos: 12", "videos: 12, at_least: 3", ["demo", "videos", "at_least"]),
         ("data: demo", "data: other", ["claim 1", "other"]),
         ("crops: 1", "crops: 2", ["claim 1", "crops"]),
         ("clips: 1", "clips: 0", ["claim 1", "clips"]),

@@ -13,57 +13,28 @@ import numpy as np
 import pytest
 
 from tdn import cli
-from tdn.config_loading import load_config
-from tdn.evaluation.evaluator import evaluate
-from tdn.pipelines.demo_data import write_demo_data
-from tdn.training.trainer import train
-from tdn.verification.claims import Claim, Network
+from tdn.verification.claims import Claim, DataSet, Evaluation
 from tdn.verification.verifying import judge
 from tests.archives import ARCHIVES
+from tests.tdn.demo_training import RECIPE, VIDEOS, DemoTraining, trained
 from tests.videos import write_video
 
-RECIPE = """\
-model: {{name: tdn_resnet10, num_segments: {frames}, num_classes: 12, width: 8}}
-data:
-  train_list: {root}/train.txt
-  validation_list: {root}/train.txt
-  batch_size: 4
-  crop_size: 48
-  flip: false
-  short_side: 48
-  num_threads: 1
-optimizer: {{name: adamw, lr: 0.003, clip_norm: 5}}
-schedule: {{name: constant}}
-training: {{epochs: 8, validate_every: 8, device: cpu, cpu_threads: 1}}
-logging: {{tensorboard: false, progress: false}}
-"""
-VIDEOS = 12
+__all__ = ["trained"]
+
+DEMO = f"data:\n  demo: {{videos: {VIDEOS}, tolerance: 0.2}}\n"
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """Demo data, recipes of 2 and 3 frames, and checkpoints of a trained network."""
-    place = tmp_path_factory.mktemp("verify")
-    root = place / "root"
-    write_demo_data(root, clips=VIDEOS, validation_clips=12, codec="mjpeg", workers=1)
-    (place / "checkpoints").mkdir()
+@pytest.fixture
+def place(trained, tmp_path) -> Path:
+    """A folder with the training's recipes."""
     for frames in (2, 3):
-        (place / f"demo_{frames}f.yaml").write_text(RECIPE.format(frames=frames, root=root))
-    result = train(load_config(place / "demo_2f.yaml", ["--output", str(place / "run")]))
-    for name in ("demo_2f.pt", "demo_3f.pth.tar"):  # the wtwos fit any number of segments
-        shutil.copy(result.last, place / "checkpoints" / name)
-    return place
+        shutil.copy(trained.recipe(frames), tmp_path)
+    return tmp_path
 
 
-def measured(place: Path, frames: int, crops: int = 1) -> tuple[dict, np.ndarray, np.ndarray]:
-    """Metrics of an evaluation of its own; labels and scores."""
-    output = place / f"by hand {frames} {crops}"
-    words = ["--output", str(output), "--evaluation.crops", str(crops)]
-    config = load_config(place / f"demo_{frames}f.yaml", words)
-    checkpoint = next((place / "checkpoints").glob(f"demo_{frames}f.*"))
-    metrics = evaluate(config, checkpoint)
-    with np.load(output / "scores.npz") as archive:
-        return metrics, archive["labels"], archive["scores"]
+def measured(trained: DemoTraining, frames: int, crops: int = 1) -> dict:
+    """Metrics of an evaluation of its own."""
+    return json.loads((trained.evaluated(frames, crops) / "metrics.json").read_text())
 
 
 def claim(frames, crops, recipes, claimed, data="demo"):
@@ -73,10 +44,11 @@ def claim(frames, crops, recipes, claimed, data="demo"):
     )
 
 
-def verify(place: Path, *words: object, processes: int = 1) -> tuple[int, dict, str]:
+def verify(
+    place: Path, trained: DemoTraining, *words: object, processes: int = 1
+) -> tuple[int, dict, str]:
     output = place / "verified"
-    shutil.rmtree(output, ignore_errors=True)
-    options = ["--claims", place / "claims.yaml", "--checkpoints", place / "checkpoints"]
+    options = ["--claims", place / "claims.yaml", "--checkpoints", trained.checkpoints]
     command = ["verify", *map(str, (*options, "--output", output, *words))]
     if processes == 1:
         status = cli.main(command)
@@ -89,20 +61,21 @@ def verify(place: Path, *words: object, processes: int = 1) -> tuple[int, dict, 
     return status, report, (output / "report.md").read_text()
 
 
-def test_one_verified_one_not_reproduced_the_rest_not_run(place, capsys):
-    two, labels, scores_2 = measured(place, 2)
-    _, _, scores_3 = measured(place, 3)
-    together = np.maximum(scores_2, 0).mean(1) + np.maximum(scores_3, 0).mean(1)
-    ensemble = 100 * float(np.mean(together.argmax(1) == labels))
+def test_one_verified_one_not_reproduced_the_rest_not_run(trained, place, capsys):
+    two = measured(trained, 2)
+    scores_2, scores_3 = trained.scores(2), trained.scores(3)
+    together = np.maximum(scores_2.logits, 0).mean(1) + np.maximum(scores_3.logits, 0).mean(1)
+    ensemble = 100 * float(np.mean(together.argmax(1) == scores_2.labels))
     assert 0 < two["top1"] < 100
     false = two["top5"] + (-30 if two["top5"] > 50 else 30)
     (place / "claims.yaml").write_text(
-        f"data:\n  demo: {{videos: {VIDEOS}, tolerance: 0.2}}\n  other: {{tolerance: 1}}\nclaims:\n"
+        DEMO
+        + "  other: {at_least: 1, tolerance: 1}\nclaims:\n"
         + claim([2], 1, ["demo_2f"], {"top1": round(two["top1"], 1), "top5": round(false, 1)})
         + claim([2, 3], 1, ["demo_2f", "demo_3f"], {"top1": round(ensemble, 1)})
         + claim([3], 1, ["demo_3f"], {"top1": 20.0}, "other")
     )
-    status, report, text = verify(place, "--data", f"demo={place / 'root'}")
+    status, report, text = verify(place, trained, "--data", f"demo={trained.root}")
     assert status == 1
     found = {(tuple(c["frames"]), c["metric"]): c for c in report["claims"]}
     assert {key: c["status"] for key, c in found.items()} == {
@@ -118,11 +91,11 @@ def test_one_verified_one_not_reproduced_the_rest_not_run(place, capsys):
     assert "--data other=ROOT" in found[(3,), "top1"]["note"]
     assert found[(3,), "top1"]["measured"] is None
 
-    networks = {m["network"]: m for m in report["measurements"]}
-    assert set(networks) == {"demo_2f_1x1", "demo_3f_1x1"}
-    checkpoint = (place / "checkpoints" / "demo_3f.pth.tar").read_bytes()
-    assert networks["demo_3f_1x1"]["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
-    assert networks["demo_2f_1x1"]["videos"] == VIDEOS
+    made = {m["evaluation"]: m for m in report["measurements"]}
+    assert set(made) == {"demo_2f_1x1", "demo_3f_1x1"}
+    checkpoint = trained.checkpoint(3).read_bytes()
+    assert made["demo_3f_1x1"]["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
+    assert made["demo_2f_1x1"]["videos"] == VIDEOS
     assert report["versions"]["tdn"]
     assert report["commit"]
     for word in ("Verified", "Not reproduced", "Not run", report["commit"], "demo_3f.pth.tar"):
@@ -132,80 +105,137 @@ def test_one_verified_one_not_reproduced_the_rest_not_run(place, capsys):
     assert shown.count("| Verified") == 2
 
 
-def test_every_measurement_is_of_the_claims_protocol_and_made_once(place, capsys):
-    three, _, scores = measured(place, 2, crops=3)
-    assert scores.shape[1] == 3
+def test_every_measurement_is_of_the_claims_protocol_and_made_once(trained, place, capsys):
+    three = measured(trained, 3, crops=3)
     (place / "claims.yaml").write_text(
-        "data:\n  demo: {tolerance: 0.2}\nclaims:\n"
-        + claim([2], 3, ["demo_2f"], {"top1": round(three["top1"], 1)})
-        + claim([2], 3, ["demo_2f"], {"top5": round(three["top5"], 1)})
+        f"data:\n  demo: {{at_least: {VIDEOS}, tolerance: 0.2}}\nclaims:\n"
+        + claim([3], 3, ["demo_3f"], {"top1": round(three["top1"], 1)})
+        + claim([3], 3, ["demo_3f"], {"top5": round(three["top5"], 1)})
     )
-    status, report, _ = verify(place, "--data", f"demo={place / 'root'}")
+    status, report, _ = verify(place, trained, "--data", f"demo={trained.root}")
     assert (status, report["counts"]["Verified"]) == (0, 2)
     (one,) = report["measurements"]
     assert (one["clips"], one["crops"], one["views"]) == (1, 3, 3)
 
 
-def test_what_fails_is_not_run_and_says_why(place, tmp_path, capsys):
-    """On two processes: the one that does not tell goes on, too."""
-    (tmp_path / "text.pt").write_text("no checkpoint")
+def test_nothing_is_verified_on_a_part_of_the_list(trained, place, capsys):
+    """A video that cannot be decoded is named; a list that is too short is told."""
+    (place / "text.mp4").write_text("no video")
+    paths = [f"{path} {label}\n" for path, label in trained.videos]
+    (place / "long.txt").write_text("".join([*paths, f"{place / 'text.mp4'} 0\n"]))
+    (place / "short.txt").write_text("".join(paths[:-1]))
+    recipe = (place / "demo_2f.yaml").read_text()
+    for name in ("long", "short"):
+        listed = recipe.replace(f"{trained.root}/test.txt", str(place / f"{name}.txt"))
+        (place / f"{name}.yaml").write_text(listed + "  \n")
     (place / "claims.yaml").write_text(
-        "data:\n  demo: {tolerance: 100}\nclaims:\n"
+        f"data:\n  demo: {{at_least: {VIDEOS}, tolerance: 100}}\nclaims:\n"
+        + claim([2], 1, ["long"], {"top1": 50})
+        + claim([2], 1, ["short"], {"top1": 50})
+        + claim([2, 2], 1, ["long", "demo_2f"], {"top1": 50})
+    )
+    words = ["--data", f"demo={trained.root}", "--set", "data.batch_size=7"]
+    words += [
+        word
+        for name in ("long", "short")
+        for word in ("--checkpoint", f"{name}={trained.checkpoint(2)}")
+    ]
+    status, report, _ = verify(place, trained, *words)
+    assert status == 1
+    assert [c["status"] for c in report["claims"]] == ["Not reproduced"] * 3
+    long, short, together = (c["note"] for c in report["claims"])
+    assert "text.mp4" in long
+    assert f"{VIDEOS - 1} videos" in short
+    assert f"at least {VIDEOS}" in short
+    assert "text.mp4" in together
+    assert report["measurements"][0]["left_out_videos"] == ["text.mp4"]
+
+
+def test_what_fails_is_not_run_and_says_why(trained, place, capsys):
+    """On two processes: the one that does not tell goes on, too."""
+    (place / "text.pt").write_text("no checkpoint")
+    (place / "claims.yaml").write_text(
+        f"data:\n  demo: {{videos: {VIDEOS}, tolerance: 100}}\nclaims:\n"
         + claim([2], 1, ["demo_2f"], {"top1": 50})
         + claim([2, 3], 1, ["demo_2f", "demo_3f"], {"top1": 50})
         + claim([3], 1, ["demo_3f"], {"top1": 50})
     )
-    words = ["--data", f"demo={place / 'root'}", "--checkpoint", f"demo_2f={tmp_path / 'text.pt'}"]
-    status, report, _ = verify(place, *words, processes=2)
+    words = ["--data", f"demo={trained.root}", "--checkpoint", f"demo_2f={place / 'text.pt'}"]
+    status, report, text = verify(place, trained, *words, processes=2)
     assert status == 1
     assert report["measurements"][-1]["world_size"] == 2
     assert [c["status"] for c in report["claims"]] == ["Not run", "Not run", "Verified"]
     assert all("text.pt" in c["note"] for c in report["claims"][:2])
-    status, report, _ = verify(place)
-    assert status == 0
-    assert report["counts"] == {"Verified": 0, "Not reproduced": 0, "Not run": 3}
-    assert report["measurements"] == []
-    assert not [path for path in (place / "verified").iterdir() if path.is_dir()]
+
+    # Where nothing can be measured, the report stays.
+    output = place / "verified"
+    before = sorted(output.iterdir())
+    assert verify(place, trained) == (0, report, text)
+    assert sorted(output.iterdir()) == before
+    assert "0 verified, 0 not reproduced, 3 not run" in capsys.readouterr().out
+    # Another one does not replace it.
+    status, other, _ = verify(place, trained, "--data", f"demo={trained.root}")
+    assert other["counts"]["Verified"] == 3
+    (former,) = output.glob("report-*.json")
+    assert json.loads(former.read_text()) == report
+    assert former.with_suffix(".md").read_text() == text
 
 
-def test_a_published_data_sets_lists_are_made(place, tmp_path, monkeypatch, capsys):
+def test_a_published_data_sets_lists_are_made(trained, place, monkeypatch, capsys):
     """One command: neither the lists nor the class names have to be there."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "root").mkdir()
-    root = ARCHIVES["ucf101"](tmp_path / "root")
+    monkeypatch.chdir(place)
+    (place / "root").mkdir()
+    root = ARCHIVES["ucf101"](place / "root")
+    (root / "ucfTrainTestlist").rename(place / "labels")
     for path in list((root / "UCF-101").rglob("*.avi")):
         write_video(path.with_suffix(""), 6, codec="mjpeg", size=(48, 64))
     text = (place / "demo_2f.yaml").read_text()
-    text = text.replace(f"{place}/root/train.txt", "data/ucf101/validation_split1.txt")
-    (tmp_path / "demo_2f.yaml").write_text(text)
-    (tmp_path / "claims.yaml").write_text(
+    text = text.replace(f"{trained.root}/test.txt", "data/ucf101/validation_split1.txt")
+    (place / "demo_2f.yaml").write_text(text)
+    (place / "claims.yaml").write_text(
         "data:\n  ucf101: {videos: 3783, tolerance: 100}\nclaims:\n"
         + claim([2], 1, ["demo_2f"], {"top5": 50}, "ucf101")
     )
-    words = ["--checkpoints", place / "checkpoints", "--data", f"ucf101={root}"]
-    status = cli.main(["verify", "--claims", "claims.yaml", *map(str, words)])
-    report = json.loads((tmp_path / "runs" / "verify" / "report.json").read_text())
+    words = ["--data", f"ucf101={root}"]
+    assert cli.main(["verify", "--claims", "claims.yaml", *words]) == 0
+    assert not (place / "runs").exists()
+    words += ["--checkpoints", str(trained.checkpoints)]
+    assert cli.main(["verify", "--claims", "claims.yaml", *words]) == 1
+    assert "--labels" in capsys.readouterr().out
+    words += ["--labels", f"ucf101={place / 'labels'}"]
+    status = cli.main(["verify", "--claims", "claims.yaml", *words])
+    report = json.loads((place / "runs" / "verify" / "report.json").read_text())
     assert (status, report["claims"][0]["status"]) == (1, "Not reproduced")
     assert "2 videos" in report["claims"][0]["note"]
     assert "3,783" in report["claims"][0]["note"]
-    assert (tmp_path / "data" / "ucf101" / "validation_split1.txt").is_file()
+    assert (place / "data" / "ucf101" / "validation_split1.txt").is_file()
+
+
+WHOLE, VARYING = DataSet(0.3, videos=100), DataSet(0.3, at_least=100)
 
 
 @pytest.mark.parametrize(
-    ("measured", "videos", "status"),
+    ("measured", "videos", "left_out", "data", "status"),
     [
-        (52.6, 100, "Verified"),
-        (52.0, 100, "Verified"),
-        (52.61, 100, "Not reproduced"),
-        (51.99, 100, "Not reproduced"),
-        (52.3, 99, "Not reproduced"),
-        (52.3, 101, "Not reproduced"),
-        (float("nan"), 100, "Not reproduced"),
+        (52.6, 100, 0, WHOLE, "Verified"),
+        (52.0, 100, 0, WHOLE, "Verified"),
+        (52.61, 100, 0, WHOLE, "Not reproduced"),
+        (51.99, 100, 0, WHOLE, "Not reproduced"),
+        (52.3, 99, 0, WHOLE, "Not reproduced"),
+        (52.3, 101, 0, WHOLE, "Not reproduced"),
+        (52.3, 100, 1, WHOLE, "Not reproduced"),
+        (float("nan"), 100, 0, WHOLE, "Not reproduced"),
+        (52.3, 100, 0, VARYING, "Verified"),
+        (52.3, 117, 0, VARYING, "Verified"),
+        (52.3, 99, 0, VARYING, "Not reproduced"),
+        (52.3, 117, 1, VARYING, "Not reproduced"),
     ],
 )
-def test_only_the_whole_list_within_the_tolerance_verifies(measured, videos, status):
-    claim = Claim((Network("ssv1", "a", 1, 1),), "tdn", (8,), "top1", 52.3, 0.3, 100, "a test")
-    found = judge(claim, {"top1": measured, "videos": videos})
+def test_only_the_whole_list_within_the_tolerance_verifies(
+    measured, videos, left_out, data, status
+):
+    claim = Claim((Evaluation("ssv1", "a", 1, 1),), "tdn", (8,), "top1", 52.3, data, "a test")
+    found = judge(claim, {"top1": measured, "videos": videos, "left_out": left_out})
     assert found.status == status
     assert found.measured is measured
 
@@ -218,6 +248,7 @@ def test_only_the_whole_list_within_the_tolerance_verifies(measured, videos, sta
         (["--data", "omed=/data"], ["omed", "demo"]),
         (["--data", "demo=a", "--data", "demo=b"], ["demo", "twice"]),
         (["--checkpoint", "demo=a.pt"], ["--checkpoint", "demo_2f"]),
+        (["--labels", "omed=/labels"], ["--labels", "omed", "demo"]),
         (["--set", "evaluation.crops=3"], ["evaluation.crops", "data.batch_size"]),
         (["--set", "data.batch_size=many"], ["data.batch_size", "many"]),
     ],
@@ -226,7 +257,7 @@ def test_mistakes_are_one_line(words, names, monkeypatch, tmp_path, capsys):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "demo_2f.yaml").write_text(RECIPE.format(frames=2, root="data"))
     (tmp_path / "configs" / "claims.yaml").write_text(
-        "data:\n  demo: {tolerance: 1}\nclaims:\n" + claim([2], 1, ["demo_2f"], {"top1": 50})
+        DEMO + "claims:\n" + claim([2], 1, ["demo_2f"], {"top1": 50})
     )
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
