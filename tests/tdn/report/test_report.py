@@ -25,12 +25,12 @@ from tdn.report.page import write_report
 from tdn.report.record import read_run
 from tdn.trained import load_trained
 from tdn.visualization import explanation
+from tests.browser import find_browser
 from tests.tdn.trained_networks import NAMES, checkpoint, config, videos
 from tests.videos import write_list, write_video
 
 __all__ = ["checkpoint", "config", "videos"]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STEPS = 10
 
 
@@ -131,14 +131,17 @@ window.addEventListener("load", () => {
 @pytest.fixture(scope="module")
 def seen(run, page, tmp_path_factory) -> dict:
     """What a browser makes of the page."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
     folder = tmp_path_factory.mktemp("browser")
     probed = folder / "page.html"
     probed.write_text(page.replace("</body>", PROBE + "</body>"))
     quiet = ["background-networking", "component-update", "sync", "gpu", "dev-shm-usage"]
-    words = [browser, "--headless", "--no-sandbox", "--no-first-run", "--window-size=1000,800"]
+    words = [
+        find_browser(),
+        "--headless",
+        "--no-sandbox",
+        "--no-first-run",
+        "--window-size=1000,800",
+    ]
     words += [f"--disable-{what}" for what in quiet]
     words += [f"--user-data-dir={folder}", "--enable-logging=stderr", "--dump-dom"]
     done = subprocess.run(

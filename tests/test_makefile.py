@@ -1,0 +1,82 @@
+"""``make test`` skips no test that a browser could have run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.browser import NAMES, find_browser
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = ("make", "sh", "touch")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A machine with an environment that is installed, and nothing but what make needs."""
+    for name in PROGRAMS:
+        program(tmp_path / "bin" / name, f'exec {shutil.which(name)} "$@"')
+    program(tmp_path / "venv" / "bin" / "python", 'echo "$* browser:$TDN_NEEDS_BROWSER"')
+    (tmp_path / "venv" / "installed").touch()
+    (tmp_path / "venv" / "installed-for-tests").touch()
+    return tmp_path
+
+
+def program(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def make_test(machine: Path, user: int = 0, **environment: str) -> str:
+    program(machine / "bin" / "id", f"echo {user}")
+    done = subprocess.run(
+        ["make", "--no-print-directory", "test", f"VENV={machine / 'venv'}"],
+        cwd=ROOT,
+        env={"PATH": str(machine / "bin"), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_a_browser_none_of_its_tests_may_be_skipped(machine, name):
+    program(machine / "bin" / name, "")
+    assert "-m pytest -n 2 browser:1" in make_test(machine)
+
+
+def test_a_browser_is_installed_where_that_is_possible(machine):
+    installed = machine / "bin" / "chromium"
+    program(
+        machine / "bin" / "apt-get",
+        f'[ "$1" = update ] || {{ touch {installed}; {shutil.which("chmod")} +x {installed}; }}',
+    )
+    assert "skipped" in make_test(machine, user=1000)
+    assert not installed.exists()
+    assert "-m pytest -n 2 browser:1" in make_test(machine)
+    assert installed.exists()
+
+
+def test_without_one_its_tests_are_skipped_but_not_in_ci(machine):
+    program(machine / "bin" / "apt-get", "exit 1")
+    told = make_test(machine)
+    assert "skipped" in told
+    assert "-m pytest -n 2 browser:\n" in told
+    assert "-m pytest -n 2 browser:1" in make_test(machine, CI="true")
+
+
+def test_where_one_is_needed_its_tests_fail_without(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("TDN_NEEDS_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception):
+        find_browser()
+    monkeypatch.setenv("TDN_NEEDS_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception):
+        find_browser()
+    program(tmp_path / "chrome", "")
+    assert find_browser() == str(tmp_path / "chrome")
