@@ -125,21 +125,17 @@ def test_nothing_is_verified_on_a_part_of_the_list(trained, place, capsys):
     (place / "long.txt").write_text("".join([*paths, f"{place / 'text.mp4'} 0\n"]))
     (place / "short.txt").write_text("".join(paths[:-1]))
     recipe = (place / "demo_2f.yaml").read_text()
-    for name in ("long", "short"):
-        listed = recipe.replace(f"{trained.root}/test.txt", str(place / f"{name}.txt"))
-        (place / f"{name}.yaml").write_text(listed + "  \n")
+    words = ["--data", f"demo={trained.root}"]
+    for name in ("long", "long_too", "short"):
+        listed = str(place / f"{name.removesuffix('_too')}.txt")
+        (place / f"{name}.yaml").write_text(recipe.replace(f"{trained.root}/test.txt", listed))
+        words += ["--checkpoint", f"{name}={trained.checkpoint(2)}"]
     (place / "claims.yaml").write_text(
         f"data:\n  demo: {{at_least: {VIDEOS}, tolerance: 100}}\nclaims:\n"
         + claim([2], 1, ["long"], {"top1": 50})
         + claim([2], 1, ["short"], {"top1": 50})
-        + claim([2, 2], 1, ["long", "demo_2f"], {"top1": 50})
+        + claim([2, 2], 1, ["long", "long_too"], {"top1": 50})
     )
-    words = ["--data", f"demo={trained.root}", "--set", "data.batch_size=7"]
-    words += [
-        word
-        for name in ("long", "short")
-        for word in ("--checkpoint", f"{name}={trained.checkpoint(2)}")
-    ]
     status, report, _ = verify(place, trained, *words)
     assert status == 1
     assert [c["status"] for c in report["claims"]] == ["Not reproduced"] * 3
