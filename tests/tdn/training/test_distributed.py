@@ -130,6 +130,8 @@ def test_a_step_of_several_batches_averages_gradients_once(two, tmp_path, tiny):
 def test_in_bf16_and_by_lamb_weights_are_those_of_one_process(two, tmp_path, tiny):
     settings = {"optimizer__name": "lamb", "optimizer__lr": 0.01, "training__precision": "bf16"}
     alone = train(tiny_config(str(tmp_path), model__name="tiny", model__dropout=0.0, **settings))
+    (start,) = events(two / "accumulate" / "lamb", "start")
+    assert (start["precision"], start["optimizer"]) == ("bf16", "lamb")
     pair = weights(two / "accumulate" / "lamb" / "checkpoints" / "last.pt")
     for name, value in weights(alone.last).items():
         torch.testing.assert_close(pair[name], value, rtol=0.02, atol=0.002)
