@@ -41,14 +41,7 @@ def keep_global_batch(
     now = global_batch(config, world_size)
     if now == wanted:
         return config
-    if wanted % world_size:
-        *fewer, most = map(str, _divisors(wanted))
-        counts = f"{', '.join(fewer)} or {most}" if fewer else most
-        raise UserError(
-            f"{path}: a step has {wanted} clips, which cannot be divided among {world_size} "
-            f"processes; start {counts}"
-        )
-    share = wanted // world_size
+    share = _share(wanted, world_size, path)
     batch = max(count for count in _divisors(share) if count <= config.data.batch_size)
     settings = f"data.batch_size {batch} and training.accumulate {share // batch}"
     former = checkpoint["config"]
@@ -69,6 +62,18 @@ def keep_global_batch(
     )
     check_config(divided)
     return divided
+
+
+def _share(clips: int, world_size: int, path: Path) -> int:
+    """The clips of a step for each process."""
+    if clips % world_size:
+        *fewer, most = map(str, _divisors(clips))
+        counts = f"{', '.join(fewer)} or {most}" if fewer else most
+        raise UserError(
+            f"{path}: a step has {clips} clips, which cannot be divided among {world_size} "
+            f"processes; start {counts}"
+        )
+    return clips // world_size
 
 
 def _divisors(number: int) -> list[int]:
