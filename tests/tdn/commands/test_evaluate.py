@@ -24,7 +24,9 @@ def test_writes_scores_and_metrics_and_says_where(config, tmp_path, capsys):
     checkpoint = tmp_path / "run" / "checkpoints" / "best.pt"
     words = ["--config", str(config), "--checkpoint", str(checkpoint)]
     assert cli.main(["evaluate", *words, "--output", str(tmp_path / "test")]) == 0
-    assert {path.name for path in (tmp_path / "test").iterdir()} == {"scores.npz", "metrics.json"}
+    assert {path.name for path in (tmp_path / "test").iterdir()} == {
+        *("scores.npz", "metrics.json", "classes.csv", "confusion.csv", "confusion.png")
+    }
     assert str(tmp_path / "test" / "scores.npz") in capsys.readouterr().out
 
 
