@@ -130,6 +130,11 @@ class Loader:
         planner = self.planner
         planner.batches = planner.batches[~np.isin(planner.batches, batches)]
 
+    @property
+    def batches(self) -> int:
+        """Batches of a test, over all processes."""
+        return len(self.planner.batches)
+
     def batch_number(self, batch: Batch) -> int:
         """The number of a test's batch among all processes'."""
         return self.planner.batch_number(int(batch.indices[0]), int(batch.views[0]))

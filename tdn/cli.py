@@ -166,7 +166,7 @@ def _parse(prog: str, module: ModuleType, words: list[str]) -> argparse.Namespac
             raise SystemExit(0)
     arguments, overrides = parser.parse_known_args(words)
     if overrides and arguments.config is None:
-        parser.error(f"{overrides[0]}: is no option without --config FILE")
+        parser.error(f"{overrides[0]}: is no option; keys of a configuration need --config FILE")
     arguments.overrides = overrides
     return arguments
 

@@ -162,14 +162,17 @@ def _check_keys(
             )
 
 
-def _suggestion(key: str) -> str:
+def _suggestion(key: str, before: str = "") -> str:
+    """The key that was meant, in words; ``before``: what stands before keys where this one does."""
     known = known_keys()
     last = key.rsplit(".", 1)[-1]
     close = [name for name in known if name.rsplit(".", 1)[-1] == last]  # in the wrong section
     if not close:
         names = known + sorted({name.split(".")[0] for name in known})
         close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else "; 'tdn train --help' lists all keys"
+    return (
+        f"; did you mean '{before}{close[0]}'?" if close else "; 'tdn train --help' lists all keys"
+    )
 
 
 def _one_line(message: str) -> str:
@@ -178,7 +181,7 @@ def _one_line(message: str) -> str:
     if unknown:
         word = unknown[1].split("=")[0]
         if word.startswith("--"):
-            return f"unknown option '{word}'{_suggestion(word[2:])}"
+            return f"unknown option '{word}'{_suggestion(word[2:], '--')}"
         return f"'{word}' is not an option; options are written '--key.name VALUE'"
     key = re.search(r'Parser key "([^"]+)"', message)
     given = re.search(r"(?:Got value|Given value): (.*)", message)

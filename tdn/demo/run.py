@@ -99,7 +99,7 @@ def run_demo(
         "seed": seed,
     }
     summary_file.write_text(json.dumps(summary, indent=2) + "\n")
-    _print_table(summary)
+    _print_table(summary, config.model.num_classes)
     _print_places(output, sheet, data)
     return summary
 
@@ -171,14 +171,15 @@ def _draw(results: dict[str, Results], config: Config, data: DemoData, path: Pat
     save_contact_sheet([cell for cells in drawn.values() for cell in cells], path)
 
 
-def _print_table(summary: dict[str, Any]) -> None:
+def _print_table(summary: dict[str, Any], classes: int) -> None:
     print(f"\n{'':24}{'top-1':>9}{'top-5':>9}{'within pairs':>15}")
     for network, name in (("tdn", "TDN"), ("tsn", "TSN (single frames)")):
         row = summary[network]
         print(
             f"{name:24}{row['top1']:8.1f}%{row['top5']:8.1f}%{row['within_pair']:14.1f}%",
         )
-    print(f"{'chance':24}{summary['chance']:8.1f}%{5 * summary['chance']:8.1f}%{50:14.1f}%")
+    one, five = (min(count * 100 / classes, 100) for count in (1, 5))
+    print(f"{'chance':24}{one:8.1f}%{five:8.1f}%{50:14.1f}%")
 
 
 def _print_places(output: Path, sheet: Path, data: DemoData) -> None:

@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 import tdn
-from tdn.checkpoint import LoadReport
 from tdn.config import Config
 from tdn.config_loading import config_to_dict, resolve_config
 from tdn.errors import UserError
@@ -76,13 +75,17 @@ def evaluate(
         processes = stack.enter_context(open_processes(config.training))
         stop = stack.enter_context(StopRequest(processes, config.training.stop_timeout))
         with processes.failing_together():
-            output = make_folder(config.output)
+            # What is told soonest comes first, and the folder last: a mistake leaves none.
             precision = choose_precision(config.training.precision, processes.device)
+            model, report = trained_network(config.model, checkpoint, raw=raw)
             place = {"rank": processes.rank, "world_size": processes.world_size}
             loader = tdn.create_loader(config, "test", **place)
             stack.enter_context(closing(loader))
-            model, report = _trained_model(config, checkpoint, loader.classes, raw)
-            model.to(processes.device)
+            check_same_classes(
+                "data.validation_list", loader.classes, str(checkpoint), report.classes
+            )
+            output = make_folder(config.output)
+            model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         check_same_data(processes, validation_list=loader)
         partial, former = _resumed(config, checkpoint, raw, loader, output, precision, processes)
         bar = "evaluating" if shows_bar(config, processes.is_main) else None
@@ -170,19 +173,10 @@ def _resumed(
     partial = PartialScores(output, processes.from_main(key), processes.rank)
     done = processes.from_main(None if former is None else former.batches)
     if done is not None:
+        scored = len(set(done.tolist()))
+        _log.info("%s: %d of %d batches were scored before", output, scored, loader.batches)
         loader.leave_out(done)
-        _log.info("%s: %d batches were scored before", output, len(set(done.tolist())))
     return partial, former
-
-
-def _trained_model(
-    config: Config, checkpoint: str | Path, classes: tuple[str, ...], raw: bool
-) -> tuple[nn.Module, LoadReport]:
-    """The network with the checkpoint's weights, and what these are."""
-    model, report = trained_network(config.model, checkpoint, raw=raw)
-    check_same_classes("data.validation_list", classes, str(checkpoint), report.classes)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model, report
 
 
 def _whole_videos(parts: list[ScoredViews], loader: Loader, config: Config) -> Scores:

@@ -71,6 +71,9 @@ def plan(claims: Claims, sources: Sources, output: Path, settings: Sequence[str]
     _check_names("--data", sources.data, data)
     _check_names("--labels", sources.labels, data)
     _check_names("--checkpoint", sources.files, {e.recipe for e in claims.evaluations})
+    lost = next((path for path in sources.files.values() if not path.is_file()), None)
+    if lost is not None:
+        raise UserError(f"--checkpoint: {lost}: there is no such file; check the path")
     return [_planned(claims, e, sources, output, settings) for e in claims.evaluations]
 
 

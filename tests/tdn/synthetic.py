@@ -59,6 +59,10 @@ class SyntheticLoader:
     def fingerprint(self) -> str:
         return str(self.count)
 
+    @property
+    def batches(self) -> int:
+        return -(-self.count // self.batch_size)
+
     def batch_number(self, batch: Batch) -> int:
         return int(batch.indices[0]) // self.batch_size
 

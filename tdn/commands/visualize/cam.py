@@ -53,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", default="", metavar="FILE", help="class names by label, a line each"
     )
     parser.add_argument(
-        "--side", type=int, default=160, metavar="N", help="longest side of a drawn frame, pixels"
+        "--side",
+        type=int,
+        default=160,
+        metavar="N",
+        help="longest side of a drawn frame, pixels (160)",
     )
     parser.add_argument(
         "--device",
