@@ -28,6 +28,7 @@ where the backward pass of the reduce conv adds to the features' gradient.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -69,7 +70,7 @@ class Size:
         return values * torch.bfloat16.itemsize / 1e6
 
 
-class Operation(nn.Module):
+class Operation(nn.Module, ABC):
     """An operation on features of one size and type.
 
     Args:
@@ -101,9 +102,9 @@ class Operation(nn.Module):
             elif tensor.dim() == 3:  # the weight of a temporal conv
                 tensor.add_(torch.randn_like(tensor), alpha=0.2)
 
+    @abstractmethod
     def functions(self) -> dict[str, Function]:
         """Ways to do it, by kind; each takes the inputs."""
-        raise NotImplementedError
 
     def inputs(self, generator: torch.Generator) -> Inputs:
         """Random inputs by name, on the generator's device."""

@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 from tdn.commands.configuration import read_config
+from tdn.commands.trained_options import add_trained_options
 from tdn.errors import UserError
 
 HELP = "write a network as ONNX or as a torch.export program"
@@ -24,9 +25,7 @@ CONFIGURED = "optional"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="FILE", help="of this program, or a published one"
-    )
+    add_trained_options(parser)
     parser.add_argument(
         "--output", required=True, metavar="FILE", help="file to write, .onnx or .pt2"
     )
@@ -39,14 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--opset", type=int, default=18, metavar="N", help="version of ONNX's operators (18)"
-    )
-    parser.add_argument(
-        "--classes", default="", metavar="FILE", help="class names by label, a line each"
-    )
-    parser.add_argument(
-        "--raw",
-        action="store_true",
-        help="take the weights of the last step, where training.ema has averaged ones too",
     )
 
 

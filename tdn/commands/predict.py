@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tdn.commands.configuration import read_config
+from tdn.commands.trained_options import add_device_option, add_trained_options
 from tdn.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ CONFIGURED = "optional"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video, or folder")
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="FILE", help="of this program, or a published one"
-    )
+    add_trained_options(parser)
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to show (5)")
     parser.add_argument(
         "--window", type=float, metavar="SECONDS", help="predict windows of this length"
@@ -58,9 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="crops per clip: 1, 3, 5 or 10 (as tested: evaluation.crops)",
     )
-    parser.add_argument(
-        "--classes", default="", metavar="FILE", help="class names by label, a line each"
-    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument(
         "--overlay",
@@ -68,17 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write an .mp4 with the classes on its frames; of several videos, a folder, in "
         "which nothing is overwritten",
     )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where to compute: auto takes a GPU if there is one (auto)",
-    )
-    parser.add_argument(
-        "--raw",
-        action="store_true",
-        help="take the weights of the last step, where training.ema has averaged ones too",
-    )
+    add_device_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tdn.commands.configuration import read_config
+from tdn.commands.trained_options import add_device_option, add_trained_options
 from tdn.errors import UserError
 from tdn.files import check_not_an_input
 
@@ -27,9 +28,7 @@ CONFIGURED = "optional"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("video", metavar="VIDEO", help="video, or folder of frames")
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="FILE", help="of this program, or a published one"
-    )
+    add_trained_options(parser)
     parser.add_argument(
         "--baseline",
         metavar="FILE",
@@ -50,26 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--video", dest="movie", metavar="FILE", help="also write this .mp4")
     parser.add_argument(
-        "--classes", default="", metavar="FILE", help="class names by label, a line each"
-    )
-    parser.add_argument(
         "--side",
         type=int,
         default=160,
         metavar="N",
         help="longest side of a drawn frame, pixels (160)",
     )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where to compute: auto takes a GPU if there is one (auto)",
-    )
-    parser.add_argument(
-        "--raw",
-        action="store_true",
-        help="take the weights of the last step, where training.ema has averaged ones too",
-    )
+    add_device_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -158,7 +158,12 @@ def test_pretrained_weights_that_are_not_there(recipe, listed):
     assert "none.pt" in found["model.pretrained"].found
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
 def test_a_gpu_that_is_not_there(recipe, listed):
     found = of_lists(recipe, listed, **{"training.device": "cuda"})
     assert found["device"].level == "fail"
@@ -174,6 +179,7 @@ def test_a_gpu_that_is_not_there(recipe, listed):
         ("training.compile", "reduce-overhead"),
     ],
 )
+@pytest.mark.usefixtures("no_gpu")
 def test_what_is_asked_for_without_a_gpu(recipe, listed, key, value):
     found = of_lists(recipe, listed, **{key: value})
     assert found["device"].level == "fail"
