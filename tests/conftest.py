@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.launch import real_clusters
+
 # Set before a kernel is imported: without a GPU, Triton's interpreter runs them.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
@@ -24,3 +26,11 @@ settings.load_profile("side by side")
 def manifest_cache(tmp_path_factory, monkeypatch):
     """No test sees another's manifests, nor the user's."""
     monkeypatch.setenv("TDN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The tests of real clusters that could not run are counted at the end."""
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    tests = [report for report in reports if isinstance(report, pytest.TestReport)]
+    for line in real_clusters.summary(tests):
+        terminalreporter.write_line(line)
