@@ -6,6 +6,7 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO_SEED ?= 1
 TRIALS ?= 20
+SHELL_FILES = { git ls-files '*.sh' '*.sbatch'; git grep -lE '^\#!.*[/ ](ba)?sh$$'; } | sort -u
 FIND_BROWSER := { for name in chromium chromium-browser google-chrome chrome; do \
   command -v $$name > /dev/null && break; done; }
 
@@ -15,7 +16,7 @@ help:
 	@echo "make demo    install, make video data, train TDN and a frame-only network, compare them"
 	@echo "make test    install, check style and types, run the tests"
 	@echo "make trials  kill $(TRIALS) trainings at random moments; each must come to the same end"
-	@echo "make lint    check style and types only"
+	@echo "make lint    check style and types only, of shell scripts too"
 	@echo "make clean   remove .venv, runs and caches"
 
 demo: $(VENV)/installed
@@ -42,6 +43,7 @@ lint: $(VENV)/installed-for-tests
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(SHELL_FILES) | xargs $(VENV)/bin/shellcheck
 
 clean:
 	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

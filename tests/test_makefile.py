@@ -1,9 +1,10 @@
-"""``make test`` skips no test that a browser could have run."""
+"""``make test`` skips no test that a browser could have run; ``make lint`` knows all scripts."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.browser import NAMES, find_browser
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ("make", "sh", "touch")
+PROGRAMS = ("git", "make", "sh", "sort", "touch", "xargs")
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def machine(tmp_path):
     for name in PROGRAMS:
         program(tmp_path / "bin" / name, f'exec {shutil.which(name)} "$@"')
     program(tmp_path / "venv" / "bin" / "python", 'echo "$* browser:$TDN_NEEDS_BROWSER"')
+    program(tmp_path / "venv" / "bin" / "shellcheck", "")
     (tmp_path / "venv" / "installed").touch()
     (tmp_path / "venv" / "installed-for-tests").touch()
     return tmp_path
@@ -80,3 +82,28 @@ def test_where_one_is_needed_its_tests_fail_without(monkeypatch, tmp_path):
         find_browser()
     program(tmp_path / "chrome", "")
     assert find_browser() == str(tmp_path / "chrome")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("start.sh", "#!/bin/sh\nrm $1\n"),
+        ("job.sbatch", "#!/usr/bin/env bash\nrm $1\n"),
+        ("run", "#!/usr/bin/env bash\nrm $1\n"),
+    ],
+)
+def test_a_mistake_in_any_script_that_git_knows_is_found(machine, name, text):
+    clone = machine / "clone"
+    clone.mkdir()
+    shutil.copy(ROOT / "Makefile", clone)
+    (clone / name).write_text(text)
+    for command in (["git", "init", "-q"], ["git", "add", "."]):
+        subprocess.run(command, cwd=clone, check=True)
+    shutil.copy(Path(sys.prefix) / "bin" / "shellcheck", machine / "venv" / "bin")
+    venv = machine / "venv"
+    lint = ["make", "lint", f"VENV={venv}", f"--old-file={venv / 'installed-for-tests'}"]
+    done = subprocess.run(lint, cwd=clone, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "SC2086" in done.stdout
+    (clone / name).write_text(text.replace("$1", '"$1"'))
+    subprocess.run(lint, cwd=clone, capture_output=True, check=True)
