@@ -35,30 +35,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tdn
 from benchmarks.clips.usage import Usage
 from benchmarks.common import slug, surroundings, synchronise, write_rows
+from benchmarks.resident import BareStep, resident_batch
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.devices import resolve_device
 from tdn.pipelines.loader import Batch
-from tdn.trained import create_network
 from tdn.training.distributed import Processes
-from tdn.training.optimizers import create_optimizer
 from tdn.training.precision import choose_precision
-from tdn.training.replicas import replicated
 from tdn.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
@@ -224,19 +219,6 @@ def summary(turns: Turns) -> dict[str, float]:
     return found
 
 
-def resident_batch(config: Config, device: torch.device) -> Batch:
-    """Clips of noise in the device's memory."""
-    count, segments = config.data.batch_size, config.model.num_segments
-    size = config.data.crop_size
-    height, width = (size, size) if isinstance(size, int) else size
-    generator = torch.Generator().manual_seed(0)
-    shape = count, segments, 5, height, width, 3
-    clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    rows = torch.arange(count)
-    frames = torch.zeros(count, segments, 5, dtype=torch.int64)
-    return Batch(clips.to(device), rows % config.model.num_classes, rows, frames, rows * 0)
-
-
 class BareLoop:
     """Steps with nothing around them.
 
@@ -250,43 +232,23 @@ class BareLoop:
     """
 
     def __init__(self, config: Config, batch: Batch, device: torch.device) -> None:
-        self._make = partial(bare_steps, config, batch, device)
-        self._step: Callable[[], None] | None = None
+        self._given = config, batch, device
+        self._step: BareStep | None = None
 
     def __call__(self) -> None:
         """Make a step."""
         if self._step is None:
-            self._step = self._make()
+            self._step = BareStep(*self._given, place=self._place())
         self._step()
 
     def close(self) -> None:
         """Let go of the network."""
         self._step = None
 
-
-def bare_steps(config: Config, batch: Batch, device: torch.device) -> Callable[[], None]:
-    """A function that makes a step, on the processes of the group if there is one."""
-    torch.manual_seed(0)
-    model: nn.Module = create_network(config.model)
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = create_optimizer(config.optimizer, model.named_parameters(), device).optimizer
-    precision = choose_precision(config.training.precision, device)
-    scaler, parameters = precision.scaler(), list(model.parameters())
-    labels = batch.labels.to(device)
-    if dist.is_initialized():
-        model = replicated(model, Processes(dist.get_rank(), dist.get_world_size(), device))
-
-    def step() -> None:
-        with precision.autocast():
-            logits = model(batch.clips)
-        scaler.scale(F.cross_entropy(logits.float(), labels)).backward()
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-
-    return step
+    def _place(self) -> Processes | None:
+        if not dist.is_initialized():
+            return None
+        return Processes(dist.get_rank(), dist.get_world_size(), self._given[-1])
 
 
 def main(words: list[str] | None = None) -> int:

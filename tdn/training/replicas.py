@@ -6,6 +6,7 @@ import inspect
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -14,7 +15,11 @@ from tdn.training.distributed import Processes
 
 
 def replicated(
-    model: nn.Module, processes: Processes, passes: int = 1, compression: str = "none"
+    model: nn.Module,
+    processes: Processes,
+    passes: int = 1,
+    compression: str = "none",
+    group: dist.ProcessGroup | None = None,
 ) -> nn.Module:
     """The network with its gradients averaged over the processes; alone, the network itself.
 
@@ -27,6 +32,7 @@ def replicated(
         processes: Those that train together.
         passes: Forward and backward passes of an update, by ``training.accumulate``.
         compression: ``training.gradient_compression``.
+        group: Theirs, if they are not all that there are.
     """
     if processes.alone:
         return model
@@ -35,6 +41,7 @@ def replicated(
     # torch 2.13 renamed the option and warns of its former name.
     buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     settings: dict[str, Any] = {"gradient_as_bucket_view": True, buffers: False}
+    settings["process_group"] = group
     settings["static_graph"] = passes == 1  # it cannot leave out the averaging of some passes
     if device.type == "cuda":
         settings["device_ids"] = [device.index]

@@ -1,0 +1,125 @@
+"""Where each number of the projection comes from: measured, given, or assumed until it is."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.processes.links import Links
+from benchmarks.processes.measurement import Work
+from benchmarks.processes.projection import Inputs
+from tdn.errors import UserError
+
+NAMES = tuple(field.name for field in dataclasses.fields(Inputs))
+UNITS = {
+    "work": "s",
+    "backward": "s",
+    "spread": "s",
+    "gradient_bytes": "bytes",
+    "node_bandwidth": "bytes/s",
+    "node_latency": "s",
+    "link_bandwidth": "bytes/s",
+    "link_latency": "s",
+    "clip_bytes": "bytes",
+    "clip_cpu": "s",
+}
+PIPELINE = Path(__file__).parents[1] / "results" / "pipeline-cpu.jsonl"
+
+
+class Value(NamedTuple):
+    """A number and where it is from."""
+
+    number: float
+    origin: str
+
+
+ASSUMED = {
+    "node_bandwidth": Value(300e9, "assumed: NVLink of an H100, 450 GB/s, at two thirds"),
+    "node_latency": Value(3e-6, "assumed: NCCL by NVLink"),
+    "link_bandwidth": Value(40e9, "assumed: one adapter of 400 Gbit/s a node, at 80 %"),
+    "link_latency": Value(6e-6, "assumed: NCCL by InfiniBand"),
+    "epoch_clips": Value(168913, "the training list of Something-Something V2"),
+    "clip_bytes": Value(88e3, "Something-Something V2 as published: 19.4 GB, 220,847 videos"),
+}
+
+
+def collect(work: Work, clips: int, links: Links, given: Mapping[str, Value]) -> dict[str, Value]:
+    """All inputs, in order; what is given counts before what is measured or assumed."""
+    here = "measured here"
+    measured = {
+        "work": Value(work.step, here),
+        "backward": Value(work.backward, here),
+        "spread": Value(work.spread, here),
+        "clips": Value(clips, "the configuration, or --batch-size"),
+        "gradient_bytes": Value(work.gradient_bytes, "the network's parameters"),
+        "node_processes": Value(links.node_processes, "as here"),
+        "clip_cpu": _clip_cpu(),
+    }
+    measured |= {
+        name: Value(number, here)
+        for name, number in dataclasses.asdict(links).items()
+        if name != "node_processes" and number is not None
+    }
+    found = {**ASSUMED, **measured, **given}
+    return {name: found[name] for name in NAMES}
+
+
+def inputs_of(values: Mapping[str, Value]) -> Inputs:
+    """The numbers alone."""
+    whole = ("clips", "node_processes", "epoch_clips")
+    numbers = {name: value.number for name, value in values.items()}
+    return Inputs(**numbers | {name: int(numbers[name]) for name in whole})  # type: ignore[arg-type]
+
+
+def setting(text: str) -> tuple[str, Value]:
+    """NAME=NUMBER of the command line."""
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f"{text}: no input is called {name}; {', '.join(NAMES)}")
+    least = 0 if name in ("spread", "node_latency", "link_latency", "clip_cpu") else 1e-12
+    if not least <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: give a positive number, in {UNITS.get(name, 1)}")
+    return name, Value(value, "given")
+
+
+def of_preflight(path: Path) -> dict[str, Value]:
+    """Bandwidths and latencies that launch/preflight.py measured on a cluster."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"--preflight {path}: cannot be read ({error})") from None
+    return {
+        name: Value(found["links"][name], str(path))
+        for name in ("node_bandwidth", "node_latency", "link_bandwidth", "link_latency")
+        if found["links"].get(name) is not None
+    }
+
+
+def of_manifest(path: Path) -> dict[str, Value]:
+    """Clips and their bytes of a list that was indexed."""
+    import pyarrow.compute as pc
+
+    from tdn.pipelines.manifest import Manifest
+
+    manifest = Manifest(path)
+    usable = manifest.table.filter(pc.field("frames") > 0)
+    return {
+        "epoch_clips": Value(len(manifest.usable), str(path)),
+        "clip_bytes": Value(pc.mean(usable["size"]).as_py(), f"{path}: whole files"),
+    }
+
+
+def _clip_cpu() -> Value:
+    """Of H.264 by this loader, as measured last."""
+    rows = map(json.loads, PIPELINE.read_text().splitlines())
+    (row,) = (row for row in rows if (row["source"], row["contestant"]) == ("h264", "ours"))
+    return Value(row["cpu_s_per_clip"], f"{PIPELINE.name}: H.264, {row['segments']} segments")

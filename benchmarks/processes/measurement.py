@@ -1,0 +1,148 @@
+"""Training steps on some of the processes at hand, in turns.
+
+All processes that ``torchrun`` started go through all of this; those that have no part in a case
+wait for its end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch.distributed as dist
+
+from benchmarks.common import synchronise
+from benchmarks.resident import BareStep, resident_batch
+from tdn.config import Config
+from tdn.training.distributed import Processes
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some of the processes, and the clips that each of them takes in a step."""
+
+    scaling: Literal["weak", "strong"]
+    """weak: as many clips a process as one alone takes; strong: as many in all."""
+    processes: int
+    clips: int
+
+
+@dataclass
+class Turns:
+    """Seconds of a step in every round, by the slowest of the processes that took part."""
+
+    together: list[float] = field(default_factory=list)
+    """They average their gradients."""
+    apart: list[float] = field(default_factory=list)
+    """All at work, but each for itself: what they take from each other but time."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one process while the others rest. Seconds."""
+
+    step: float
+    backward: float
+    spread: float
+    """Standard deviation from step to step; what is far off the usual does not count."""
+    gradient_bytes: int
+
+
+def cases(world_size: int, clips: int) -> list[Case]:
+    """One process, two, four and so on, and all; strong scaling where the clips can be divided."""
+    counts = sorted({*(1 << power for power in range(world_size.bit_length())), world_size})
+    weak = [Case("weak", count, clips) for count in counts]
+    divisible = [count for count in counts[1:] if clips % count == 0]
+    return weak + [Case("strong", count, clips // count) for count in divisible]
+
+
+def measure(
+    config: Config, place: Processes, rounds: int, steps: int
+) -> tuple[dict[Case, Turns], Work]:
+    """Let all cases take turns.
+
+    Args:
+        config: ``model``, ``optimizer``, ``data.batch_size`` (of a process) and
+            ``training.precision`` count.
+        place: This process's among all.
+        rounds: Turns of every case that count; one more warms up.
+        steps: Of a turn.
+
+    Returns:
+        The turns of every case, and what one process does; the same on all processes.
+    """
+    found = {case: Turns() for case in cases(place.world_size, config.data.batch_size)}
+    crews = {case: _Crew(case, config, place) for case in found}
+    for number in range(rounds + 1):
+        for case, crew in crews.items():
+            for kind, step in crew.steps.items():
+                # The answers are also what the next turn waits for.
+                slowest = max(place.gather(crew.seconds_of(step, steps)))
+                if number:
+                    getattr(found[case], kind).append(slowest)
+    work = _work(config, place, rounds * steps) if place.is_main else None
+    return found, place.from_main(work)
+
+
+class _Crew:
+    """The processes of a case, ready to step. All processes must make one."""
+
+    def __init__(self, case: Case, config: Config, place: Processes) -> None:
+        self._device = place.device.type
+        self.steps: dict[str, Callable[[], object] | None] = {"together": None, "apart": None}
+        group = dist.new_group(list(range(case.processes)))
+        if place.rank >= case.processes:
+            return
+        data = dataclasses.replace(config.data, batch_size=case.clips)
+        given = dataclasses.replace(config, data=data), place.device
+        batch = resident_batch(*given)
+        mine = dataclasses.replace(place, world_size=case.processes)
+        self.steps["together"] = BareStep(given[0], batch, given[1], mine, group)
+        self.steps["apart"] = BareStep(given[0], batch, given[1])
+
+    def seconds_of(self, step: Callable[[], object] | None, steps: int) -> float:
+        """Of a step in a turn; 0 for a process that has no part in it."""
+        if step is None:
+            return 0.0
+        synchronise(self._device)
+        began = time.perf_counter()
+        for _ in range(steps):
+            step()
+        synchronise(self._device)
+        return (time.perf_counter() - began) / steps
+
+
+def _work(config: Config, place: Processes, steps: int) -> Work:
+    """Step by step, and the backward pass apart from the rest."""
+    step = BareStep(config, resident_batch(config, place.device), place.device)
+    for _ in range(3):  # warms up
+        step()
+    whole, backward = [], []
+    for _ in range(steps):
+        began = _now(place)
+        loss = step.forward()
+        passed = _now(place)
+        step.backward(loss)
+        backward.append(_now(place) - passed)
+        step.update()
+        whole.append(_now(place) - began)
+    return Work(
+        statistics.median(whole), statistics.median(backward), spread(whole), step.gradient_bytes
+    )
+
+
+def _now(place: Processes) -> float:
+    synchronise(place.device.type)
+    return time.perf_counter()
+
+
+def spread(times: list[float]) -> float:
+    """Standard deviation, from the quartiles as if the times were normally distributed."""
+    if len(times) == 1:
+        return 0.0
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive")
+    return (high - low) / 1.349

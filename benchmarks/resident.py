@@ -1,0 +1,92 @@
+"""Training steps on a batch that lies on the device: what a step takes when nothing is read."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tdn.config import Config
+from tdn.pipelines.loader import Batch
+from tdn.trained import create_network
+from tdn.training.distributed import Processes
+from tdn.training.optimizers import create_optimizer
+from tdn.training.precision import choose_precision
+from tdn.training.replicas import replicated
+
+
+def resident_batch(config: Config, device: torch.device) -> Batch:
+    """Clips of noise in the device's memory."""
+    count, segments = config.data.batch_size, config.model.num_segments
+    size = config.data.crop_size
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(0)
+    shape = count, segments, 5, height, width, 3
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    rows = torch.arange(count)
+    frames = torch.zeros(count, segments, 5, dtype=torch.int64)
+    return Batch(clips.to(device), rows % config.model.num_classes, rows, frames, rows * 0)
+
+
+class BareStep:
+    """A training step with nothing around it: call it, or its three parts in turn.
+
+    Args:
+        config: ``model``, ``optimizer`` and ``training.precision`` count.
+        batch: What it trains on.
+        device: Where.
+        place: This process's among those that average their gradients; alone by default.
+        group: Theirs, if they are not all that there are.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        batch: Batch,
+        device: torch.device,
+        place: Processes | None = None,
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        torch.manual_seed(0)
+        network: nn.Module = create_network(config.model)
+        network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._parameters = list(network.parameters())
+        self._optimizer = create_optimizer(
+            config.optimizer, network.named_parameters(), device
+        ).optimizer
+        self._largest_norm = config.optimizer.clip_norm or math.inf
+        self._precision = choose_precision(config.training.precision, device)
+        self._scaler = self._precision.scaler()
+        self._clips, self._labels = batch.clips, batch.labels.to(device)
+        self._network = network if place is None else replicated(network, place, group=group)
+
+    @property
+    def gradient_bytes(self) -> int:
+        """What the processes exchange in a step."""
+        return sum(each.numel() * each.element_size() for each in self._parameters)
+
+    def __call__(self) -> None:
+        """Make the whole step."""
+        self.backward(self.forward())
+        self.update()
+
+    def forward(self) -> Tensor:
+        """The batch's loss, (), float32."""
+        with self._precision.autocast():
+            logits = self._network(self._clips)
+        return F.cross_entropy(logits.float(), self._labels)
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients, averaged over the processes."""
+        self._scaler.scale(loss).backward()
+
+    def update(self) -> None:
+        """Clip, and change the weights."""
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._parameters, self._largest_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad()

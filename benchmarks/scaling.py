@@ -1,0 +1,249 @@
+"""How training grows with its processes: measured on those at hand, projected to 1,024 GPUs.
+
+    python benchmarks/scaling.py                      the demo's network, 2 processes on CPUs
+    python benchmarks/scaling.py --device cuda --config configs/ssv2_r50_8f.yaml     all GPUs
+    torchrun ... benchmarks/scaling.py --device cuda ...                 a cluster's, together
+    python benchmarks/scaling.py --set link_bandwidth=25e9 --set node_processes=8
+
+One, two, four ... and all of the processes take turns with training steps on clips that lie in
+their memory: forward, backward, averaging of gradients by DistributedDataParallel, clipping,
+optimizer. Weak scaling: as many clips a process as one alone takes; strong: as many in all. Each
+is also measured with every process for itself: what is lost there the processes take from each
+other on one machine (memory, caches, power), and no network is to blame. All-reduces of a bucket
+of gradients and of 8 bytes measure the links. The processes that rest wait in their network stack.
+
+The projection (``benchmarks.processes.projection``) takes one process's work, its spread, gradient
+bytes, bandwidths and latencies, and says what a step on up to 1,024 processes takes, how much of it
+waits for gradients and for the slowest process, the clips and bytes a second that the storage must
+give, and the cores of a node for decoding on CPUs. Every input is printed with its origin, and
+whatever could not be measured here can be given: --set, --preflight, --manifest. Beside what was
+measured the projection stands for the same processes: so far it can be trusted.
+
+Rows go to benchmarks/results/scaling-<device>.jsonl: inputs, measured, projected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+
+from benchmarks.common import aligned, slug, surroundings, write_rows
+from benchmarks.processes.inputs import (
+    UNITS,
+    Value,
+    collect,
+    inputs_of,
+    of_manifest,
+    of_preflight,
+    setting,
+)
+from benchmarks.processes.links import measure_links
+from benchmarks.processes.measurement import Case, Turns, measure
+from benchmarks.processes.projection import Inputs, Projection, project
+from benchmarks.timing import quantiles
+from tdn.config import Config
+from tdn.config_loading import load_config
+from tdn.errors import UserError
+from tdn.training.distributed import open_processes
+from tdn.training.precision import choose_precision
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure, project, print and write the rows.
+
+    Returns:
+        Exit status: 0, or 2 for a mistake.
+    """
+    words = sys.argv[1:] if words is None else list(words)
+    options = _options(words)
+    try:
+        config = load_config(options.config, ["--training.device", options.device])
+        given = of_manifest(options.manifest) if options.manifest else {}
+        given |= of_preflight(options.preflight) if options.preflight else {}
+        given |= dict(options.set)
+        if "RANK" not in os.environ:
+            return _start_processes(options, words)
+        _measure_and_report(config, given, options)
+    except UserError as error:
+        print(f"benchmarks/scaling.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _start_processes(options: argparse.Namespace, words: Sequence[str]) -> int:
+    count = options.processes or (torch.cuda.device_count() if options.device == "cuda" else 2)
+    if options.device == "cuda" and not 1 <= count <= torch.cuda.device_count():
+        raise UserError("there is no GPU for each process; choose --device cpu, or fewer")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc-per-node", str(count), __file__, *words]
+    return subprocess.run(command, check=False).returncode
+
+
+def _measure_and_report(
+    config: Config, given: Mapping[str, Value], options: argparse.Namespace
+) -> None:
+    config.training.cpu_threads = options.threads
+    config.data.batch_size = options.batch_size or config.data.batch_size
+    with open_processes(config.training) as place:
+        links = measure_links(place)
+        turns, work = measure(config, place, options.rounds, options.steps)
+        main = place.is_main
+    if not main:
+        return
+    values = collect(work, config.data.batch_size, links, given)
+    inputs = inputs_of(values)
+    measured = [measured_row(case, turns, inputs) for case in turns]
+    projections = [project(inputs, count) for count in counts(options.up_to)]
+    print(report(values, measured, projections))
+    where = surroundings(options.device) | {
+        "model": config.model.name,
+        "segments": config.model.num_segments,
+        "crop_size": config.data.crop_size,
+        "precision": choose_precision(config.training.precision, place.device).name,
+        "rounds": options.rounds,
+        "steps_a_turn": options.steps,
+    }
+    rows: list[dict[str, Any]] = [
+        {"row": "input", "name": name, **value._asdict()} for name, value in values.items()
+    ]
+    rows += [{"row": "measured", **row} for row in measured]
+    rows += [{"row": "projected", **dataclasses.asdict(each)} for each in projections]
+    write_rows(_results(options), [row | where for row in rows])
+
+
+def counts(largest: int) -> list[int]:
+    """Powers of two, and the largest."""
+    return sorted({*(1 << power for power in range(largest.bit_length())), largest})
+
+
+def measured_row(case: Case, turns: Mapping[Case, Turns], inputs: Inputs) -> dict[str, Any]:
+    """A case beside one process alone, both in the same rounds, and beside its projection."""
+    alone, mine = next(iter(turns.values())).together, turns[case]
+    share = case.clips / next(iter(turns)).clips
+    efficiency = _ratios(alone, mine.together, share)
+    work = {"work": inputs.work * share, "backward": inputs.backward * share}
+    projected = project(dataclasses.replace(inputs, **work, clips=case.clips), case.processes)
+    low, middle, high = sorted(quantiles(efficiency))
+    return {
+        **dataclasses.asdict(case),
+        "step": statistics.median(mine.together),
+        "step_apart": statistics.median(mine.apart),
+        "efficiency": round(middle, 4),
+        "efficiency_low": round(low, 4),
+        "efficiency_high": round(high, 4),
+        "efficiency_apart": round(statistics.median(_ratios(alone, mine.apart, share)), 4),
+        "efficiency_projected": round(projected.efficiency, 4),
+        "clips_per_s": round(case.processes * case.clips / statistics.median(mine.together), 2),
+    }
+
+
+def _ratios(alone: Sequence[float], mine: Sequence[float], share: float) -> list[float]:
+    return [share * one / other for one, other in zip(alone, mine, strict=True)]
+
+
+def report(
+    values: Mapping[str, Value], measured: Sequence[Mapping[str, Any]], found: Sequence[Projection]
+) -> str:
+    """Inputs, what was measured and what is projected, as three tables."""
+    inputs = [
+        (name, f"{value.number:.4g}", UNITS.get(name, ""), value.origin)
+        for name, value in values.items()
+    ]
+    parts = {
+        "Inputs of the projection": aligned(inputs, left=(0, 2, 3)),
+        "Measured: clips a second of a process, against one alone": aligned(
+            list(_measured_lines(measured)), left=(0,)
+        ),
+        "Projected": aligned(list(_projected_lines(found)), left=()),
+    }
+    return "\n\n".join(
+        "\n".join((title, *map(str.rstrip, lines))) for title, lines in parts.items()
+    )
+
+
+def _measured_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
+    yield "scaling", "processes", "clips", "ms/step", "%", "from", "to", "apart %", "projected %"
+    for row in rows:
+        yield (
+            row["scaling"],
+            str(row["processes"]),
+            str(row["clips"]),
+            f"{1e3 * row['step']:.1f}",
+            *(
+                f"{100 * row[f'efficiency{kind}']:.1f}"
+                for kind in ("", "_low", "_high", "_apart", "_projected")
+            ),
+        )
+
+
+def _projected_lines(found: Sequence[Projection]) -> Iterator[Sequence[str]]:
+    yield (
+        *("processes", "nodes", "ms/step", "averaging ms", "waits for it ms", "for the slowest ms"),
+        *("%", "clips/s", "storage GB/s", "cores/node", "epoch min"),
+    )
+    for each in found:
+        yield (
+            str(each.processes),
+            str(each.nodes),
+            f"{1e3 * each.step:.1f}",
+            f"{1e3 * each.averaging:.2f}",
+            f"{1e3 * each.exposed:.2f}",
+            f"{1e3 * each.late:.2f}",
+            f"{100 * each.efficiency:.1f}",
+            f"{each.clips:,.0f}",
+            f"{each.storage / 1e9:.3f}",
+            f"{each.cores:.1f}",
+            f"{each.epoch / 60:.2f}",
+        )
+
+
+def _results(options: argparse.Namespace) -> Path:
+    """The file for the rows."""
+    if options.output is not None:
+        return Path(options.output)
+    name = "cpu" if options.device == "cpu" else slug(torch.cuda.get_device_name())
+    return ROOT / "benchmarks" / "results" / f"scaling-{name}.jsonl"
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = ROOT / "configs" / "demo.yaml"
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help="(the demo's)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--processes", type=int, metavar="N", help="at hand (all GPUs; on a CPU 2)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="of a process (the config's)")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each (15)")
+    parser.add_argument("--steps", type=int, default=4, metavar="N", help="of a turn (4)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a process (1)")
+    parser.add_argument("--up-to", type=int, default=1024, metavar="N", help="processes (1024)")
+    parser.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="an input of the projection, such as link_bandwidth=25e9; again for more",
+    )
+    parser.add_argument("--preflight", type=Path, metavar="FILE", help="takes links from there")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="takes clips from there")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="written anew")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
