@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -51,12 +50,6 @@ def described(error: BaseException) -> str:
     """The type of an error, and the first line of what it says."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:300]
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """All rows so far as JSON lines: they are there if the run is cut off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def slug(name: str) -> str:

@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tdn
 from benchmarks.common import surroundings
+from benchmarks.rows import Result, results_of, write_results
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.demo.pairs import read_pairs, within_pair_accuracy
@@ -182,12 +183,13 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        results: list[Result] = []
         for seed in arguments.seeds:
             data = write_demo_data(folder / f"data{seed}", clips=arguments.clips, seed=seed)
-            line = compare(seed, data, folder) | gain(data) | surroundings("cpu")
+            line = compare(seed, data, folder) | gain(data)
             print(json.dumps(line, indent=2), flush=True)
-            with arguments.output.open("a") as output:
-                output.write(json.dumps(line) + "\n")
+            results += results_of("fewer_pixels", ("seed",), [line], surroundings("cpu"))
+            write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ Operations (``benchmarks.operations``): the short-term stem from uint8; L-TDM wi
 conv behind it, called block, in training and in evaluation, at the six sizes of ResNet-50; the
 gated mix, the temporal conv and the fusions alone. Batches are 8 and 32 clips of 8 segments.
 
-Peers (``benchmarks.contestants``): eager PyTorch in fp32, and under AMP with bfloat16 in NCHW and
-in channels_last; the arithmetic of the released code; torch.compile of our reference, and of a
-reference rewritten in its favour (``benchmarks.rewritten``); our kernels, and torch.compile around
-them. Where features are small, the block also as CUDA graphs.
+Peers (``benchmarks.operations.contestants``): eager PyTorch in fp32, and under AMP with bfloat16 in
+NCHW and in channels_last; the arithmetic of the released code; torch.compile of our reference, and
+of one rewritten in its favour (``benchmarks.operations.rewritten``); our kernels, and torch.compile
+around them. Where features are small, the block also as CUDA graphs.
 
 The bandwidth of a copy of 1 GiB is measured first. All peers are compared with float64 on the same
 values before they are timed: one that is wrong is named, and the exit status is 1, as it is if
@@ -21,7 +21,7 @@ taking turns so that clocks drift for all: "ms" as called on an idle GPU, so tha
 and "gpu_ms" with the launches ahead, as in a step that the GPU is the limit of; each with 20 % and
 80 % quantile. Inputs rotate, so that none is found in the cache. GB/s are ideal bytes
 (``benchmarks.operations``) by gpu_ms. Launches are counted by torch's profiler
-(``benchmarks.launches``).
+(``benchmarks.operations.launches``).
 
 A row for each operation, size, mode and peer goes to a file of JSON lines, with device, versions
 and commit; a peer that fails has the error in its row. What the time is too short for is left out,
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse("times of a CPU would say nothing: add --tiny to see that all runs")
         os.environ["TRITON_INTERPRET"] = "1"  # kernels ask for it when they are imported, below
 
-    from benchmarks.session import has_device, measure_all
-    from benchmarks.table import is_good, report
+    from benchmarks.operations.session import has_device, measure_all
+    from benchmarks.operations.table import is_good, report
 
     if not has_device(options.device):
         return _refuse("needs a GPU; without one, --device cpu --tiny shows that all runs")

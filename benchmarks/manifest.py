@@ -1,6 +1,7 @@
 """What a manifest of many clips costs each process: opening it, starting an epoch, planning a clip.
 
     python benchmarks/manifest.py                  # 10 million clips, a minute, 1.2 GB of disk
+    python benchmarks/manifest.py --clips 10000 1000000
 
 Every figure is the median of fresh processes. Writes benchmarks/results/manifest.jsonl.
 """
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import surroundings
+from benchmarks.rows import Row, results_of, write_results
 from tdn.pipelines.manifest_writing import write_manifest
 
 ROOT = Path(__file__).parents[1]
@@ -92,30 +94,29 @@ def measure(file: Path, runs: int) -> dict[str, float]:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Measure, print and write a line."""
+    """Measure, print and write a row for each number of clips."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--clips", type=int, default=10_000_000, help="rows (10 million)")
+    parser.add_argument(
+        "--clips", type=int, nargs="+", default=[10_000_000], metavar="N", help="rows (10 million)"
+    )
     parser.add_argument("--runs", type=int, default=5, help="processes, one after the other (5)")
     default = ROOT / "benchmarks" / "results" / "manifest.jsonl"
     parser.add_argument("--output", type=Path, default=default, help=f"({default.name})")
     arguments = parser.parse_args(words)
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        file = write(Path(folder), arguments.clips)
-        seconds, size = time.perf_counter() - began, file.stat().st_size
-        figures = measure(file, arguments.runs)
-    result = {
-        "clips": arguments.clips,
-        "write_s": round(seconds, 1),
-        "file_mb": round(size / 1e6),
-        **figures,
-        **surroundings("cpu"),
-    }
-    print(json.dumps(result, indent=2))
-    with arguments.output.open("a") as output:
-        output.write(json.dumps(result) + "\n")
+    rows: list[Row] = []
+    for clips in arguments.clips:
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            file = write(Path(folder), clips)
+            seconds, size = time.perf_counter() - began, file.stat().st_size
+            figures = measure(file, arguments.runs)
+        written = {"write_s": round(seconds, 1), "file_mb": round(size / 1e6)}
+        rows.append({"clips": clips, **written, **figures})
+        print(json.dumps(rows[-1], indent=2))
+        results = results_of("manifest", ("clips",), rows, surroundings("cpu"))
+        write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

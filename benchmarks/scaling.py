@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.common import aligned, slug, surroundings, write_rows
+from benchmarks.common import aligned, slug, surroundings
 from benchmarks.processes.inputs import (
     UNITS,
     Value,
@@ -51,6 +51,7 @@ from benchmarks.processes.inputs import (
 from benchmarks.processes.links import measure_links
 from benchmarks.processes.measurement import Case, Turns, measure
 from benchmarks.processes.projection import Inputs, Projection, project
+from benchmarks.rows import Row, results_of, write_results
 from benchmarks.timing import quantiles
 from tdn.config import Config
 from tdn.config_loading import load_config
@@ -59,6 +60,8 @@ from tdn.training.distributed import open_processes
 from tdn.training.precision import choose_precision
 
 ROOT = Path(__file__).parents[1]
+CASE = ("row", "name", "scaling", "processes", "clips")
+"""Columns that say what a row is about."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -116,12 +119,12 @@ def _measure_and_report(
         "rounds": options.rounds,
         "steps_a_turn": options.steps,
     }
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {"row": "input", "name": name, **value._asdict()} for name, value in values.items()
     ]
     rows += [{"row": "measured", **row} for row in measured]
     rows += [{"row": "projected", **dataclasses.asdict(each)} for each in projections]
-    write_rows(_results(options), [row | where for row in rows])
+    write_results(_results(options), results_of("scaling", CASE, rows, where))
 
 
 def counts(largest: int) -> list[int]:
@@ -203,7 +206,7 @@ def _projected_lines(found: Sequence[Projection]) -> Iterator[Sequence[str]]:
             f"{1e3 * each.exposed:.2f}",
             f"{1e3 * each.late:.2f}",
             f"{100 * each.efficiency:.1f}",
-            f"{each.clips:,.0f}",
+            f"{each.clips_per_s:,.0f}",
             f"{each.storage / 1e9:.3f}",
             f"{each.cores:.1f}",
             f"{each.epoch / 60:.2f}",

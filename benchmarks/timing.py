@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from benchmarks.contestants import Contestant
+from benchmarks.operations.contestants import Contestant
 
 COPIED = 1 << 30
 """Bytes of the tensor whose copy says what the memory can do."""

@@ -26,7 +26,6 @@ the overhead is below 3 % (on a CPU, of CPU time), else 1.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import statistics
@@ -46,8 +45,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tdn
 from benchmarks.clips.usage import Usage
-from benchmarks.common import slug, surroundings, synchronise, write_rows
+from benchmarks.common import slug, surroundings, synchronise
 from benchmarks.resident import BareStep, resident_batch
+from benchmarks.rows import read_results, results_of, write_results
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.devices import resolve_device
@@ -57,6 +57,8 @@ from tdn.training.precision import choose_precision
 from tdn.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
+CASE = ("model", "width", "shape", "processes", "precision", "optimizer")
+"""Columns that say what was measured."""
 TARGET = 3.0
 """Percent."""
 
@@ -273,10 +275,10 @@ def main(words: list[str] | None = None) -> int:
         subprocess.run([*torchrun, *number, __file__, *words], check=True)
     else:
         _measure_and_write(options)
-    (row,) = map(json.loads, _results(options).read_text().splitlines())
+    (result,) = read_results(_results(options))
     # Other programs take time from a CPU, but no CPU time.
     kind = "cpu" if options.device == "cpu" else "time"
-    return int(not row[f"{kind}_overhead_percent"] < TARGET)
+    return int(not result.values[f"{kind}_overhead_percent"] < TARGET)
 
 
 def _measure_and_write(options: argparse.Namespace) -> None:
@@ -284,8 +286,7 @@ def _measure_and_write(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     config = load_config(options.config, ["--training.device", options.device])
     config.training.cpu_threads = options.threads
-    where = surroundings(options.device)
-    row = measure(config, options.rounds, options.steps) | where
+    row = measure(config, options.rounds, options.steps)
     if os.environ.get("RANK", "0") != "0":
         return
     print(
@@ -294,7 +295,8 @@ def _measure_and_write(options: argparse.Namespace) -> None:
         f"{row['cpu_overhead_percent']} +- {row['cpu_overhead_error']} % of CPU time "
         f"({row['foreign_cores']} cores were busy with other work)"
     )
-    write_rows(_results(options), [row])
+    results = results_of("trainer_overhead", CASE, [row], surroundings(options.device))
+    write_results(_results(options), results)
 
 
 def _results(options: argparse.Namespace) -> Path:

@@ -16,10 +16,13 @@ import torch
 from benchmarks.clips.contestants import BACKENDS, OURS_ON_CPU
 from benchmarks.clips.data import CLASSES, Recipe, make_clips, missing_encoder
 from benchmarks.clips.measurement import Case, Effort, Row
-from benchmarks.common import progress, slug, surroundings, write_rows
+from benchmarks.common import progress, slug, surroundings
+from benchmarks.rows import results_of, write_results
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 
 RESULTS = Path(__file__).parents[1] / "results"
+CASE = ("source", "segments", "contestant", "batch_size", "workers")
+"""Columns that say what was measured."""
 PACKAGES = ("nvidia-dali-cuda130", "av", "pillow", "decord", "torchcodec")
 """Whose versions matter."""
 
@@ -55,8 +58,8 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
                 else:
                     found = case.measure(effort, end)
                     progress(f"{case}: {time.monotonic() - begin:.0f} s")
-                rows += [row | where for row in found]
-                write_rows(output, rows)
+                rows += found
+                write_results(output, results_of("pipeline", CASE, rows, where))
     return rows
 
 

@@ -75,8 +75,8 @@ class Projection:
     """What the step waits for its slowest process."""
     efficiency: float
     """Clips a second of a process, against one that is alone."""
-    clips: float
-    """A second, of all processes: what the storage must give."""
+    clips_per_s: float
+    """Of all processes: what the storage must give."""
     storage: float
     """Bytes a second, of all."""
     cores: float
@@ -102,7 +102,7 @@ def project(given: Inputs, processes: int) -> Projection:
         exposed=exposed,
         late=late,
         efficiency=given.work / step,
-        clips=clips,
+        clips_per_s=clips,
         storage=clips * given.clip_bytes,
         cores=clips / nodes * given.clip_cpu,
         epoch=given.epoch_clips / clips,

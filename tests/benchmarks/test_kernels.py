@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import kernels, operations, rewritten
-from benchmarks.accuracy import accuracy, expected
-from benchmarks.contestants import GRAPHS, PEERS, Contestant, new_operation, new_samples
-from benchmarks.launches import sort_launches
-from benchmarks.operations import (
+from benchmarks import kernels
+from benchmarks.operations import catalogue, rewritten
+from benchmarks.operations.accuracy import accuracy, expected
+from benchmarks.operations.catalogue import (
     BlockEvaluation,
     BlockTraining,
     Fusion,
@@ -21,7 +19,10 @@ from benchmarks.operations import (
     Size,
     Stem,
 )
-from benchmarks.table import report
+from benchmarks.operations.contestants import GRAPHS, PEERS, Contestant, new_operation, new_samples
+from benchmarks.operations.launches import sort_launches
+from benchmarks.operations.table import report
+from benchmarks.rows import read_results
 from benchmarks.timing import quantiles
 from tdn.kernels import backend
 from tests.kernels.agreement import DEVICE
@@ -33,7 +34,7 @@ def run(tmp_path, *arguments):
     """Exit status and rows."""
     output = tmp_path / "rows.jsonl"
     status = kernels.main([*TINY, "--output", str(output), *arguments])
-    return status, [json.loads(line) for line in output.read_text().splitlines()]
+    return status, [result.row | result.where for result in read_results(output)]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_every_operation_has_a_row_for_every_mode_and_peer(whole_run):
     _, rows = whole_run
     found = {(row["operation"], row["mode"], row["peer"]) for row in rows}
     assert len(found) == len(rows)
-    for operation in operations.OPERATIONS:
+    for operation in catalogue.OPERATIONS:
         kinds = operation(Size(16, 4, 1), torch.float32).functions()
         peers = [p for p in PEERS if p.kind in kinds and p.layout in operation.layouts]
         expected = {(operation.name, m, p.name) for m in operation.modes for p in peers}
@@ -90,7 +91,7 @@ def test_a_wrong_peer_is_named(tmp_path, monkeypatch, capsys):
     def reversed_in_time(module):
         return lambda x: rewritten.temporal_conv(x, module.weight.flip(-1), module.num_segments)
 
-    monkeypatch.setattr(operations, "literal_shift", reversed_in_time)
+    monkeypatch.setattr(catalogue, "literal_shift", reversed_in_time)
     status, rows = run(tmp_path, "--operations", "temporal-conv")
     assert status == 1
     wrong = {row["peer"] for row in rows if row.get("right") is False}
@@ -105,7 +106,7 @@ def test_a_wrong_gradient_counts(tmp_path, monkeypatch):
             + (x - x.detach())
         )
 
-    monkeypatch.setattr(operations, "literal_shift", without_gradient)
+    monkeypatch.setattr(catalogue, "literal_shift", without_gradient)
     status, rows = run(tmp_path, "--operations", "temporal-conv")
     assert status == 1
     (row,) = (row for row in rows if row["peer"] == "literal AMP" and row["mode"] == "backward")
@@ -113,7 +114,7 @@ def test_a_wrong_gradient_counts(tmp_path, monkeypatch):
 
 
 def test_a_peer_that_fails_does_not_end_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(operations, "literal_shift", lambda _: Broken())
+    monkeypatch.setattr(catalogue, "literal_shift", lambda _: Broken())
     status, rows = run(tmp_path, "--operations", "temporal-conv")
     assert status == 0
     for row in rows:
@@ -252,7 +253,7 @@ def test_launches_are_sorted_by_name():
 def made_up(peer, ms, gpu_ms=None, **columns):
     row = {"operation": "block-training", "shape": "128@56", "clips": 8, "mode": "both"}
     row |= {"features_mb": 51.4, "gb_per_s": 100, "percent_of_copy": 90, "peak_mb": 1}
-    row |= {"launches_others": 5, "launches_convs": 4, "ms_20": ms, "ms_80": ms}
+    row |= {"launches_others": 5, "launches_convs": 4, "ms_low": ms, "ms_high": ms}
     return row | {"peer": peer, "ms": ms, "gpu_ms": gpu_ms or ms, "right": True} | columns
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ from benchmarks.clips.data import FRAMES, SOURCES, Recipe, make_clips, missing_e
 from benchmarks.clips.peers import PeerDataset, training_planner
 from benchmarks.clips.table import report
 from benchmarks.clips.usage import Usage, descendants
+from benchmarks.rows import read_results
 from tdn.config import Config, DataConfig, ModelConfig
 
 # Pillow's pictures, which torch only reads.
@@ -37,7 +37,7 @@ def run(clips, tmp_path):
         output = tmp_path / "rows.jsonl"
         given = ("--data", str(clips), "--output", str(output), *TINY, *SHORT, *arguments)
         status = pipeline.main(given)
-        return status, [json.loads(line) for line in output.read_text().splitlines()]
+        return status, [result.row | result.where for result in read_results(output)]
 
     return run
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import statistics
 from itertools import pairwise
@@ -16,6 +15,7 @@ from benchmarks.processes.inputs import NAMES, Value, collect, inputs_of, settin
 from benchmarks.processes.links import Links
 from benchmarks.processes.measurement import Case, Turns, Work, cases, spread
 from benchmarks.processes.projection import BUCKET, Inputs, largest_normal, project
+from benchmarks.rows import read_results
 from benchmarks.scaling import counts, main, measured_row
 
 H100 = Inputs(
@@ -45,10 +45,10 @@ def test_a_step_by_hand():
     assert found.exposed == pytest.approx(0.00175 + 0.010)  # the last bucket; the rest hides
     assert found.late == pytest.approx(0.002 * 1.77, rel=0.01)
     assert found.step == pytest.approx(0.1 + 0.01175 + found.late)
-    assert found.clips == pytest.approx(16 * 8 / found.step)
-    assert found.storage == pytest.approx(found.clips * 1e5)
-    assert found.cores == pytest.approx(found.clips / 2 * 0.03)
-    assert found.epoch == pytest.approx(160_000 / found.clips)
+    assert found.clips_per_s == pytest.approx(16 * 8 / found.step)
+    assert found.storage == pytest.approx(found.clips_per_s * 1e5)
+    assert found.cores == pytest.approx(found.clips_per_s / 2 * 0.03)
+    assert found.epoch == pytest.approx(160_000 / found.clips_per_s)
 
 
 def test_what_the_backward_pass_does_not_hide_is_waited_for():
@@ -164,7 +164,7 @@ def test_two_processes_are_measured_and_1024_projected(tmp_path, capfd):
     output = tmp_path / "rows.jsonl"
     words = ["--rounds", "1", "--steps", "1", "--batch-size", "2", "--output", str(output)]
     assert main([*words, "--set", "link_bandwidth=1e9", "--set", "node_processes=2"]) == 0
-    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    rows = [result.row for result in read_results(output)]
     kinds = {
         kind: [row for row in rows if row["row"] == kind]
         for kind in ("input", "measured", "projected")

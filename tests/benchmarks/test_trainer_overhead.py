@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
 from benchmarks import trainer_overhead
+from benchmarks.rows import Result, read_results, write_results
 from benchmarks.trainer_overhead import Cost, Turns, main, summary
 
 LOOPS = ("trainer", "bare")
@@ -55,7 +54,8 @@ def test_the_status_tells_whether_it_is_below_the_target(
     monkeypatch.setattr(trainer_overhead.torch.cuda, "device_count", lambda: 1)
     output = tmp_path / "row.jsonl"
     assert main(["--device", device, "--threads", "0", "--output", str(output)]) == status
-    assert json.loads(output.read_text()) == found
+    (result,) = read_results(output)
+    assert result.row == found
 
 
 def test_several_processes_are_started_and_their_row_is_judged(tmp_path, monkeypatch):
@@ -65,7 +65,8 @@ def test_several_processes_are_started_and_their_row_is_judged(tmp_path, monkeyp
 
     def torchrun(command, check):
         commands.append(command)
-        output.write_text(json.dumps({"cpu_overhead_percent": 3.5}))
+        values = {"cpu_overhead_percent": 3.5}
+        write_results(output, [Result("trainer_overhead", {}, values, {})])
 
     monkeypatch.setattr(trainer_overhead.subprocess, "run", torchrun)
     words = ["--processes", "2", "--output", str(output)]
@@ -81,7 +82,8 @@ def test_a_row_of_the_demo_s_network(tmp_path):
     threads = str(torch.get_num_threads())
     words = ["--rounds", "2", "--steps", "2", "--threads", threads, "--output", str(output)]
     assert main(words) in (0, 1)
-    (row,) = [json.loads(line) for line in output.read_text().splitlines()]
+    (result,) = read_results(output)
+    row = result.row
     assert (row["model"], row["rounds"], row["processes"]) == ("tdn_resnet10", 2, 1)
     assert min(row[f"{kind}_ms_{who}"] for kind in Cost._fields for who in LOOPS) > 0
-    assert {"device", "commit", "date", "foreign_cores"} <= set(row)
+    assert {"device", "commit", "date"} <= set(result.where)

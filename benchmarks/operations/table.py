@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from benchmarks.common import aligned
-from benchmarks.contestants import COMPILED, EAGER, GRAPH, OURS, REWRITTEN
-from benchmarks.measurement import Row
+from benchmarks.operations.contestants import COMPILED, EAGER, GRAPH, OURS, REWRITTEN
+from benchmarks.operations.measurement import Row
 
 LARGE = 50
 """Megabytes of features from which a kernel is judged by its bandwidth."""
@@ -171,7 +171,7 @@ def _speedups(results: Results, row: Row, suffix: str, column: str) -> list[floa
 def _table(results: Results) -> Iterator[tuple[str, ...]]:
     for suffix in ("", GRAPH):
         for row in results.ours(suffix):
-            median, low, high = (number(row, f"{CALLED}{end}") for end in ("", "_20", "_80"))
+            median, low, high = (number(row, f"{CALLED}{end}") for end in ("", "_low", "_high"))
             spread = 50 * (high - low) / median if low and high and median else None
             speedups = [
                 text(v, ".2f")

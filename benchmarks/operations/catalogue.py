@@ -5,7 +5,7 @@ the ways to do it:
 
     reference   the product's, which TDN_KERNELS says the backend of
     ours        the same but for the gated mix, whose kernel takes statistics
-    rewritten   ``benchmarks.rewritten``, for torch.compile
+    rewritten   ``benchmarks.operations.rewritten``, for torch.compile
     literal     the arithmetic of the released code, word by word
 
 Ideal bytes are what an operation has to move: forward, every input and parameter is read once and
@@ -36,7 +36,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks import rewritten
+from benchmarks.operations import rewritten
 from tdn.kernels import gated_mix as gate
 from tdn.kernels.fusion import fusion
 from tdn.kernels.short_term_stem import FRAMES, short_term_stem

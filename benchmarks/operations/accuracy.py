@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.contestants import Contestant, Peer, new_operation, new_sample
-from benchmarks.operations import Operation, Size
+from benchmarks.operations.catalogue import Operation, Size
+from benchmarks.operations.contestants import Contestant, Peer, new_operation, new_sample
 
 TOLERANCES = {"result": 0.01, "gradient": 0.03}
 """Largest relative norm of a difference. Peers round to bfloat16 after each of many steps; a wrong

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import torch
 
-from benchmarks.accuracy import Accuracy, accuracy, expected
 from benchmarks.common import described
-from benchmarks.contestants import (
+from benchmarks.operations.accuracy import Accuracy, accuracy, expected
+from benchmarks.operations.catalogue import Operation, Size
+from benchmarks.operations.contestants import (
     GRAPHS,
     OURS,
     PEERS,
@@ -23,8 +24,7 @@ from benchmarks.contestants import (
     new_samples,
     plain_name,
 )
-from benchmarks.launches import Counts, Job, Launches
-from benchmarks.operations import Operation, Size
+from benchmarks.operations.launches import Counts, Job, Launches
 from benchmarks.timing import (
     Clock,
     Effort,
@@ -220,7 +220,7 @@ def _quantile_columns(name: str, times: list[float]) -> Row:
     found: tuple[float | None, ...] = (None, None, None)
     if times:
         found = tuple(round(v, 5) for v in quantiles(times))
-    return dict(zip((name, f"{name}_20", f"{name}_80"), found, strict=True))
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
 
 
 def _launch_columns(found: Launches | None, listed: bool) -> Row:

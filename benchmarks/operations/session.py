@@ -9,13 +9,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import progress, slug, surroundings, write_rows
-from benchmarks.launches import Counts, compile_ahead
-from benchmarks.measurement import Case, Row
-from benchmarks.operations import OPERATIONS, Size
+from benchmarks.common import progress, slug, surroundings
+from benchmarks.operations.catalogue import OPERATIONS, Size
+from benchmarks.operations.launches import Counts, compile_ahead
+from benchmarks.operations.measurement import Case, Row
+from benchmarks.rows import results_of, write_results
 from benchmarks.timing import COPIED, Clock, Effort
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
+CASE = ("operation", "shape", "clips", "segments", "mode", "peer", "dtype", "layout")
+"""Columns that say what was measured."""
 Sizes = Mapping[str, Sequence[tuple[int, int]]]
 """Channels and height of the features by operation; "block" for all that blocks are made of."""
 SIZES: Sizes = {
@@ -61,9 +64,9 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
         else:
             found = case.measure(clock, effort, launches)
             progress(f"{number}/{len(cases)} {case}: {time.monotonic() - start:.1f} s")
-        rows += [row | where for row in found]
+        rows += found
         if output:
-            write_rows(output, rows)
+            write_results(output, results_of("kernels", CASE, rows, where))
     return rows
 
 

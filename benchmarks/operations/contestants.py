@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from benchmarks.operations import Operation, Size
+from benchmarks.operations.catalogue import Operation, Size
 from tdn.kernels import backend
 
 WARM_UP = 3

@@ -21,8 +21,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import described, synchronise
-from benchmarks.contestants import Contestant, Peer, new_operation, new_sample
-from benchmarks.operations import Operation, Size
+from benchmarks.operations.catalogue import Operation, Size
+from benchmarks.operations.contestants import Contestant, Peer, new_operation, new_sample
 
 GENERATED = re.compile(r"^(triton_|_[a-z]\w*_kernel)")
 """Kernels of torch.compile, and ours."""
