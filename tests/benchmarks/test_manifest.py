@@ -6,9 +6,9 @@ from benchmarks.rows import read_results
 
 def test_a_row_for_each_number_of_clips_with_what_a_process_paid(tmp_path):
     output = tmp_path / "results.jsonl"
-    main(["--clips", "30", "3000", "--runs", "1", "--output", str(output)])
+    main(["--clips", "300", "3000", "--runs", "1", "--output", str(output)])
     results = read_results(output)
-    assert [result.case for result in results] == [{"clips": 30}, {"clips": 3000}]
+    assert [result.case for result in results] == [{"clips": 300}, {"clips": 3000}]
     for result in results:
         paid = ("open_s", "first_epoch_s", "plan_us_per_clip")
         assert min(result.values[key] for key in paid) > 0

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmarks.rows import read_results
 from tdn.evaluation.evaluator import evaluate
 from tdn.training.distributed import Processes
 from tdn.training.trainer import train
@@ -340,7 +341,8 @@ def test_a_full_disk_and_a_damaged_checkpoint_cost_no_training(two):
 
 
 def test_the_trainer_s_overhead_is_measured_on_several_processes(two):
-    row = json.loads((two / "measure_overhead" / "row.jsonl").read_text())
+    (result,) = read_results(two / "measure_overhead" / "row.jsonl")
+    row = result.row
     assert (row["processes"], row["model"], row["rounds"]) == (2, "tdn_resnet10", 1)
     assert row["time_ms_trainer"] > 0
     assert row["time_ms_bare"] > 0
