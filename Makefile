@@ -16,7 +16,7 @@ help:
 	@echo "make demo    install, make video data, train TDN and a frame-only network, compare them"
 	@echo "make test    install, check style and types, run the tests"
 	@echo "make trials  kill $(TRIALS) trainings at random moments; each must come to the same end"
-	@echo "make lint    check style and types only, of shell scripts too"
+	@echo "make lint    check style and types only, of scripts and the container, too"
 	@echo "make clean   remove .venv, runs and caches"
 
 demo: $(VENV)/installed
@@ -44,6 +44,7 @@ lint: $(VENV)/installed-for-tests
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(SHELL_FILES) | xargs $(VENV)/bin/shellcheck
+	$(VENV)/bin/hadolint launch/Dockerfile
 
 clean:
 	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

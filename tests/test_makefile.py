@@ -21,7 +21,8 @@ def machine(tmp_path):
     for name in PROGRAMS:
         program(tmp_path / "bin" / name, f'exec {shutil.which(name)} "$@"')
     program(tmp_path / "venv" / "bin" / "python", 'echo "$* browser:$TDN_NEEDS_BROWSER"')
-    program(tmp_path / "venv" / "bin" / "shellcheck", "")
+    for name in ("shellcheck", "hadolint"):
+        program(tmp_path / "venv" / "bin" / name, "")
     (tmp_path / "venv" / "installed").touch()
     (tmp_path / "venv" / "installed-for-tests").touch()
     return tmp_path

@@ -22,6 +22,7 @@ from tdn.config import TrainingConfig
 from tdn.errors import UserError
 from tdn.training.board import Alarm
 from tdn.training.distributed import Processes
+from tdn.training.heartbeat import Heartbeat
 from tdn.training.interruption import STOPPED, StopRequest
 from tdn.training.launch import this_launch
 from tdn.training.leaving import FAILURE, USER_ERROR
@@ -70,14 +71,17 @@ class Watchdog:
         self._stalls = 0
         self._excused_at = 0.0
         self._failed_at: float | None = None
+        self._heartbeat = Heartbeat()
 
     def __enter__(self) -> Watchdog:
+        self._heartbeat.beat()
         self._thread.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._over.set()
         self._thread.join()
+        self._heartbeat.stop()
 
     def _watch(self) -> None:
         every = min(LOOK_EVERY, self._timeout / 4) if self._timeout else LOOK_EVERY
@@ -87,6 +91,7 @@ class Watchdog:
             if now - looked_at > every + ASLEEP:  # Ctrl-Z and fg: nobody made progress
                 self._excused_at = now
             looked_at = now
+            self._heartbeat.beat()
             self._look_at_request()
             failure = self._processes.board.alarm()
             if failure is not None:

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# What a pod runs: node.sh, and a status by which Kubernetes can tell why it ended.
+#
+#   launch/kubernetes/pod.sh train --config configs/demo.yaml --output /runs/mine
+#
+# Status: 0 done; 75 the run was asked to stop (its machine is drained, or given to somebody else)
+# and goes on with the same command; otherwise it failed. torchrun makes every status 1: the marker
+# that the run leaves in its folder says which it was.
+set -euo pipefail
+
+launch="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+output=
+previous=
+for argument in "$@"; do
+  case "$argument" in
+    --output=*) output="${argument#*=}" ;;
+    *) [[ "$previous" != --output ]] || output="$argument" ;;
+  esac
+  previous="$argument"
+done
+if [[ -z "$output" ]]; then
+  echo "pod.sh: say where the run writes: --output=/runs/NAME, on a volume that all pods share" >&2
+  exit 2
+fi
+
+# Kubeflow's word for all GPUs is torchrun's for GPUs or else cores.
+[[ "${PET_NPROC_PER_NODE:-auto}" != auto ]] || export PET_NPROC_PER_NODE=gpu
+export TDN_LOGS="${TDN_LOGS:-$output/logs}"  # they outlive the pod
+if [[ -n "${TDN_HEARTBEAT:-}" ]]; then  # a restarted container has the numbers of its former processes
+  rm -rf "$TDN_HEARTBEAT"
+  mkdir -p "$TDN_HEARTBEAT"
+fi
+
+marker="$output/interrupted.json"
+marker_now() {  # one of a former stop is there until the run has begun
+  stat --format='%i %y' "$marker" 2> /dev/null || true
+}
+former="$(marker_now)"
+
+"$launch/node.sh" "$@" &
+node=$!
+asked=
+trap 'asked=1; kill -TERM "$node" 2> /dev/null || true' TERM INT
+status=0
+wait "$node" || status=$?
+while kill -0 "$node" 2> /dev/null; do  # a signal ends wait, not node.sh
+  status=0
+  wait "$node" || status=$?
+done
+
+((status != 0)) || exit 0
+# Another pod has written the marker, and shared storage may show it late.
+for _ in 1 2 3 4 5; do
+  now="$(marker_now)"
+  [[ -z "$now" || "$now" == "$former" ]] || exit 75
+  [[ -z "$asked" ]] || exit 75
+  sleep 1
+done
+exit "$status"

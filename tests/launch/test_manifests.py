@@ -1,0 +1,231 @@
+"""The manifests fit the published schemas, and the product that they start."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+
+import pytest
+
+import tdn
+from tdn.cli import main
+from tdn.commands import train
+from tdn.commands.configuration import read_config
+from tdn.config import Config
+from tests.launch.manifests import (
+    LAUNCH,
+    ROOT,
+    TRAININGS,
+    container,
+    kubernetes_errors,
+    manifests,
+    pod,
+    skypilot_errors,
+    task,
+)
+
+GIB = {"Gi": 1, "Ti": 1024}
+
+
+@pytest.mark.parametrize("name", [*TRAININGS, "storage"])
+def test_a_manifest_fits_the_published_schema(name):
+    found = {kind: kubernetes_errors(one) for kind, one in manifests(name).items()}
+    assert not any(found.values()), found
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ((), {"gracePeriod": 210}),
+        ((), {"terminationGracePeriodSeconds": "210"}),
+        ((), {"restartPolicy": "Sometimes"}),
+        (("securityContext",), {"runsAsUser": 1000}),
+        (("containers", 0, "livenessProbe"), {"period": 60}),
+        (("containers", 0, "volumeMounts", 0), {"mountPath": None}),
+        (("volumes", 2, "emptyDir"), {"sizeLimit": "64 GB"}),
+    ],
+)
+def test_a_mistake_in_the_pods_does_not(monkeypatch, name, place, value):
+    objects = manifests(name)
+    monkeypatch.setattr("tests.launch.manifests.manifests", lambda _: objects)
+    part = pod(name)
+    for key in place:
+        part = part[key]
+    part |= value
+    assert any(kubernetes_errors(one) for one in objects.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "field"),
+    [
+        ("trainjob", "TrainJob", "podSpecOverrides"),
+        ("trainjob", "TrainingRuntime", "mlPolicies"),
+        ("pytorchjob", "PyTorchJob", "pytorchReplicaSpec"),
+        ("storage", "tdn-data", "accessMode"),
+    ],
+)
+def test_an_unknown_field_or_another_version_does_not(name, kind, field):
+    manifest = manifests(name)[kind]
+    unknown = copy.deepcopy(manifest)
+    unknown["spec"][field] = []
+    assert any(field in error for error in kubernetes_errors(unknown))
+    assert kubernetes_errors({**manifest, "apiVersion": "v2"})
+    assert kubernetes_errors({key: manifest[key] for key in ("apiVersion", "kind", "metadata")})
+
+
+def test_the_task_fits_skypilots_schema():
+    assert skypilot_errors(task()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nodes": 2},
+        {"num_nodes": "two"},
+        {"resources": {"gpus": 8}},
+        {"resources": {"disk_size": [512]}},
+        {"file_mounts": {"/runs": {"mode": "NFS"}}},
+    ],
+)
+def test_a_mistake_in_the_task_does_not(change):
+    assert skypilot_errors({**task(), **change})
+
+
+def words(name: str) -> list[str]:
+    """What `tdn` is called with."""
+    if name != "skypilot":
+        return container(name)["args"]
+    command = re.search(r"launch/node.sh (.*)", task()["run"].replace("\\\n", ""))[1]
+    for variable, value in task()["envs"].items():
+        command = command.replace(f"${variable}", value)
+    return command.replace('"', "").split()
+
+
+@pytest.fixture
+def called(monkeypatch) -> list[Config]:
+    """The configurations that `tdn train` is called with."""
+    found: list[Config] = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(train, "run", lambda given: found.append(read_config(given)) or 0)
+    return found
+
+
+@pytest.mark.parametrize("name", [*TRAININGS, "skypilot"])
+def test_the_command_is_one_that_trains(called, name):
+    assert main(words(name)) == 0
+    [config] = called
+    assert config.output.startswith("/runs/")
+    assert config.training.stall_exit
+    assert config.data.train_list.startswith("data/")  # what is mounted
+    assert config.model.pretrained.startswith("data/")
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_run_has_time_to_save(called, name):
+    assert main(words(name)) == 0
+    node = (LAUNCH / "node.sh").read_text()
+    torchrun = int(re.search(r"--shutdown-timeout=(\d+)", node)[1])
+    assert called[0].training.stop_timeout < torchrun
+    assert torchrun + 30 <= pod(name)["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_volumes_are_where_the_product_looks_for_them(name):
+    mounts = {one["mountPath"]: one for one in container(name)["volumeMounts"]}
+    volumes = {one["name"]: one for one in pod(name)["volumes"]}
+    folder = re.findall(r"^WORKDIR (.+)$", (LAUNCH / "Dockerfile").read_text(), re.MULTILINE)[-1]
+    data, runs = mounts[f"{folder}/data"], mounts["/runs"]
+    assert data["readOnly"]
+    claims = [volumes[mount["name"]]["persistentVolumeClaim"] for mount in (data, runs)]
+    assert [claim["claimName"] for claim in claims] == list(manifests("storage"))
+    assert claims[0]["readOnly"]
+    modes = [one["spec"]["accessModes"] for one in manifests("storage").values()]
+    assert modes == [["ReadOnlyMany"], ["ReadWriteMany"]]
+    assert {"/tmp", "/scratch"} < set(mounts)  # the root is read-only
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_shared_memory_is_memory_and_counts_as_such(name):
+    [mount] = [one for one in container(name)["volumeMounts"] if one["mountPath"] == "/dev/shm"]
+    [volume] = [one for one in pod(name)["volumes"] if one["name"] == mount["name"]]
+    limits = container(name)["resources"]["limits"]
+    assert volume["emptyDir"]["medium"] == "Memory"
+    assert gibibytes(volume["emptyDir"]["sizeLimit"]) * 4 < gibibytes(limits["memory"])
+    assert container(name)["resources"]["requests"] == limits
+    assert gibibytes(volume["emptyDir"]["sizeLimit"]) == 8 * limits["nvidia.com/gpu"]
+
+
+def gibibytes(amount: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(\w+)", amount).groups()
+    return int(number) * GIB[unit]
+
+
+def test_the_image_is_the_same_everywhere():
+    images = {container(name)["image"] for name in TRAININGS}
+    recipe = (LAUNCH / "Dockerfile").read_text()
+    assert images == set(re.findall(r"\S+/tdn:\S+", recipe))
+    assert {image.rpartition(":")[2] for image in images} == {tdn.__version__}
+    user = re.search(r"^USER (\d+):(\d+)$", recipe, re.MULTILINE).groups()
+    for name in TRAININGS:
+        security = pod(name)["securityContext"]
+        assert (str(security["runAsUser"]), str(security["runAsGroup"])) == user
+        assert security["runAsNonRoot"]
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_pods_start_and_are_looked_after_by_scripts_of_the_image(name):
+    probe = container(name)["livenessProbe"]
+    for [script] in (container(name)["command"], probe["exec"]["command"]):
+        assert os.access(ROOT / script, os.X_OK)
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= 120
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_variables_are_known_and_none_is_the_operators(name):
+    own = {
+        "PET_NNODES",
+        "PET_NPROC_PER_NODE",
+        "PET_NODE_RANK",
+        "PET_MASTER_ADDR",
+        "PET_MASTER_PORT",
+    }
+    variables = {one["name"] for one in container(name)["env"]} - {"HOME"}
+    assert not variables & own
+    sources = [*LAUNCH.rglob("*.sh"), *(ROOT / "tdn").rglob("*.py"), *ROOT.glob("pipelines/*.py")]
+    known = "".join(path.read_text() for path in sources)
+    assert [variable for variable in variables if variable not in known] == []
+    text = (LAUNCH / "kubernetes" / f"{name}.yaml").read_text()
+    example = re.search(r"# - {name: (\w+), value", text)[1]
+    assert example in (LAUNCH / "environment.sh").read_text()
+
+
+def test_a_run_that_was_asked_to_stop_is_started_again_and_does_not_count():
+    runtime = manifests("trainjob")["TrainingRuntime"]["spec"]["template"]["spec"]
+    [rule] = runtime["failurePolicy"]["rules"]
+    assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+    assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
+    job = runtime["replicatedJobs"][0]["template"]["spec"]
+    [statuses] = [one["onExitCodes"] for one in job["podFailurePolicy"]["rules"]]
+    assert statuses["values"] == [os.EX_TEMPFAIL]
+    assert statuses["containerName"] == container("trainjob")["name"]
+    assert pod("trainjob")["restartPolicy"] == "Never"  # without it the policy is refused
+
+
+def test_the_job_and_its_pods_belong_together():
+    job, runtime = manifests("trainjob").values()
+    name = runtime["metadata"]["name"]
+    assert job["spec"]["runtimeRef"] == {"kind": runtime["kind"], "name": name}
+    [group] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    label = group["template"]["metadata"]["labels"]["trainer.kubeflow.org/trainjob-ancestor-step"]
+    assert (label, group["name"], container("trainjob")["name"]) == ("trainer", "node", "node")
+
+
+def test_the_legacy_operator_finds_what_it_looks_for():
+    spec = manifests("pytorchjob")["PyTorchJob"]["spec"]
+    elastic, worker = spec["elasticPolicy"], spec["pytorchReplicaSpecs"]["Worker"]
+    assert elastic["minReplicas"] <= elastic["maxReplicas"] == worker["replicas"]
+    [port] = container("pytorchjob")["ports"]
+    assert port == {"name": "pytorchjob-port", "containerPort": elastic["rdzvPort"]}
+    assert container("pytorchjob")["name"] == "pytorch"
