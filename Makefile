@@ -9,8 +9,13 @@ TRIALS ?= 20
 SHELL_FILES = { git ls-files '*.sh' '*.sbatch'; git grep -lE '^\#!.*[/ ](ba)?sh$$'; } | sort -u
 FIND_BROWSER := { for name in chromium chromium-browser google-chrome chrome; do \
   command -v $$name > /dev/null && break; done; }
+SBIN := /usr/sbin:/sbin
+FIND_SLURM = (PATH="$$PATH:$(SBIN)"; for name in munged slurmctld slurmd sbatch ip; do \
+  command -v $$name > /dev/null || exit 1; done)
+APT_INSTALL = { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) > /dev/null; }
 
-.PHONY: help demo test trials browser lint clean
+.PHONY: help demo test trials browser slurm lint clean
 
 help:
 	@echo "make demo    install, make video data, train TDN and a frame-only network, compare them"
@@ -22,22 +27,26 @@ help:
 demo: $(VENV)/installed
 	$(RUN) -m tdn demo --config configs/demo.yaml --output runs/demo --seed $(DEMO_SEED)
 
-# With a browser, and in CI without one, tests of reports fail rather than be skipped.
-test: $(VENV)/installed-for-tests lint browser
+# What needs a browser or Slurm fails without, rather than being skipped, in CI or where it is found.
+test: $(VENV)/installed-for-tests lint browser slurm
 	@if [ -n "$$CI" ] || $(FIND_BROWSER); then export TDN_NEEDS_BROWSER=1; fi; \
+	if [ -n "$$CI" ] || $(FIND_SLURM); then export TDN_NEEDS_SLURM=1; fi; \
 	$(RUN) -m pytest -n 2
 
 trials: $(VENV)/installed-for-tests
 	TDN_KILL_TRIALS=$(TRIALS) $(RUN) -m pytest -v tests/tdn/training/test_kill_trials.py
 
-# Reports are looked at in a real browser. It is installed where that is possible: as root, by apt.
+# Both are installed where that is possible: as root, by apt.
+
+# Reports are looked at in a real one.
 browser:
-	@$(FIND_BROWSER) && exit 0; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -y -qq --no-install-recommends chromium > /dev/null && exit 0; \
-	fi; \
+	@$(FIND_BROWSER) || $(call APT_INSTALL,chromium) || \
 	echo "no browser could be installed: without one, tests of reports are skipped"
+
+# Jobs run on a real one, of two nodes on this machine; ip makes hosts with a network of their own.
+slurm:
+	@$(FIND_SLURM) || $(call APT_INSTALL,slurmctld slurmd slurm-client munge iproute2) || \
+	echo "no Slurm could be installed: without one, tests of its jobs are skipped"
 
 lint: $(VENV)/installed-for-tests
 	$(RUN) -m ruff check .

@@ -11,6 +11,7 @@ import pytest
 
 from tests.browser import NAMES, find_browser
 
+SLURM = ("munged", "slurmctld", "slurmd", "sbatch", "ip")
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("git", "make", "sh", "sort", "touch", "xargs")
 
@@ -20,7 +21,10 @@ def machine(tmp_path):
     """A machine with an environment that is installed, and nothing but what make needs."""
     for name in PROGRAMS:
         program(tmp_path / "bin" / name, f'exec {shutil.which(name)} "$@"')
-    program(tmp_path / "venv" / "bin" / "python", 'echo "$* browser:$TDN_NEEDS_BROWSER"')
+    program(
+        tmp_path / "venv" / "bin" / "python",
+        'echo "$* browser:$TDN_NEEDS_BROWSER slurm:$TDN_NEEDS_SLURM"',
+    )
     for name in ("shellcheck", "hadolint"):
         program(tmp_path / "venv" / "bin" / name, "")
     (tmp_path / "venv" / "installed").touch()
@@ -34,10 +38,17 @@ def program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
+def apt_get(machine: Path, package: str, programs: list[Path]) -> None:
+    """Let packages be installed: one of them brings programs."""
+    paths = " ".join(map(str, programs))
+    install = f"touch {paths}; {shutil.which('chmod')} +x {paths}"
+    program(machine / "bin" / "apt-get", f"case $* in *{package}*) {install} ;; esac")
+
+
 def make_test(machine: Path, user: int = 0, **environment: str) -> str:
     program(machine / "bin" / "id", f"echo {user}")
     done = subprocess.run(
-        ["make", "--no-print-directory", "test", f"VENV={machine / 'venv'}"],
+        ["make", "--no-print-directory", "test", f"VENV={machine / 'venv'}", "SBIN=/nowhere"],
         cwd=ROOT,
         env={"PATH": str(machine / "bin"), **environment},
         capture_output=True,
@@ -55,10 +66,10 @@ def test_with_a_browser_none_of_its_tests_may_be_skipped(machine, name):
 
 def test_a_browser_is_installed_where_that_is_possible(machine):
     installed = machine / "bin" / "chromium"
-    program(
-        machine / "bin" / "apt-get",
-        f'[ "$1" = update ] || {{ touch {installed}; {shutil.which("chmod")} +x {installed}; }}',
+    script = (
+        f"case $* in *chromium) touch {installed}; {shutil.which('chmod')} +x {installed} ;; esac"
     )
+    program(machine / "bin" / "apt-get", script)
     assert "skipped" in make_test(machine, user=1000)
     assert not installed.exists()
     assert "-m pytest -n 2 browser:1" in make_test(machine)
@@ -69,8 +80,18 @@ def test_without_one_its_tests_are_skipped_but_not_in_ci(machine):
     program(machine / "bin" / "apt-get", "exit 1")
     told = make_test(machine)
     assert "skipped" in told
-    assert "-m pytest -n 2 browser:\n" in told
+    assert "-m pytest -n 2 browser: " in told
     assert "-m pytest -n 2 browser:1" in make_test(machine, CI="true")
+
+
+def test_slurm_is_installed_and_needed_likewise(machine):
+    assert "tests of its jobs are skipped" in make_test(machine, user=1000)
+    assert "slurm:\n" in make_test(machine, user=1000)
+    assert "slurm:1\n" in make_test(machine, user=1000, CI="true")
+    apt_get(machine, "munge", [machine / "bin" / name for name in SLURM])
+    assert "slurm:1\n" in make_test(machine)
+    (machine / "bin" / "ip").unlink()
+    assert "slurm:\n" in make_test(machine, user=1000)
 
 
 def test_where_one_is_needed_its_tests_fail_without(monkeypatch, tmp_path):
