@@ -198,6 +198,9 @@ class TrainingConfig:
     in stall.txt; 0 never looks."""
     stall_exit: bool = False
     """End a run that stalls, with exit status 69, for torchrun to restart it; else it waits on."""
+    host_timeout: float = 60.0
+    """Several hosts: seconds without a sign of life of one after which the run ends with exit
+    status 68 and names it; shorter cuts of the network are waited out. 0 never looks."""
     non_finite: Literal["stop", "skip"] = "stop"
     """A loss or gradient that is not a finite number: stop ends the run and names step and videos;
     skip leaves the update out on all processes, for a copy of batch norm's statistics a step."""

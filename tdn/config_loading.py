@@ -286,6 +286,7 @@ _RULES = (
     Rule("training.save_every_steps", lambda v: v >= 0, "a whole number from 0 (0: off)"),
     Rule("training.stop_timeout", lambda v: 0 < v < math.inf, "seconds above 0"),
     Rule("training.stall_timeout", lambda v: 0 <= v < math.inf, "seconds from 0 (0: off)"),
+    Rule("training.host_timeout", lambda v: 0 <= v < math.inf, "seconds from 0 (0: off)"),
     Rule("training.non_finite_limit", lambda v: v >= 1, "a whole number of steps from 1"),
     Rule("training.keep", lambda v: v >= 1, "a whole number from 1"),
     Rule("training.ema", lambda v: 0 <= v < 1, "a number from 0 (off) to below 1, such as 0.9999"),

@@ -25,6 +25,7 @@ from tdn.devices import resolve_device
 from tdn.errors import UserError
 from tdn.training import leaving
 from tdn.training.board import Board
+from tdn.training.hosts import introduce, open_board
 from tdn.training.leaving import USER_ERROR, KnownError, KnownExit, end_undisturbed, leave
 from tdn.training.meeting import meet
 from tdn.training.whereabouts import NvtxRanges, Whereabouts
@@ -170,12 +171,13 @@ def _join(backend: str, stall_timeout: float) -> tuple[int, int, Board, bool]:
     first = store.compare_set(f"tdn first {rank}", "", me.decode())
     restarted = first != me
     store = meet(store, rank, world_size)
+    introduce(store)
     # The watchdog is to be the first that loses patience: it says where everyone stands.
     patience = timedelta(seconds=max(1800, 2 * stall_timeout)) if stall_timeout else None
     dist.init_process_group(
         backend, store=store, rank=rank, world_size=world_size, timeout=patience
     )
-    return rank, world_size, Board(store), restarted
+    return rank, world_size, open_board(store), restarted
 
 
 def device_name(device: torch.device) -> str:

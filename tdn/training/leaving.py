@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from tdn.errors import UserError
 from tdn.training.board import Alarm, Board
+from tdn.training.hosts import LOST, find_host, this_place
 
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 """Exit statuses: a user's mistake, a defect or a lost process, a second Ctrl-C."""
@@ -50,19 +51,23 @@ def leave(error: BaseException, rank: int, board: Board) -> BaseException:
         board: Of the run.
 
     Returns:
-        On the main process a ``UserError`` or a ``SystemExit`` with the line; on others a silent
-        ``SystemExit``, but for an unexpected error, which each shows with its traceback.
+        On the main process, or where that is out of reach on each host's first, a ``UserError`` or
+        a ``SystemExit`` with the line; on others a silent ``SystemExit``, but for an unexpected
+        error, which each shows with its traceback.
     """
     end_undisturbed()
     alarm = board.alarm(wait=PATIENCE if is_communication(error) else 0.0)
     if alarm is None:
-        alarm = board.raise_alarm(_alarm_of(error, rank))
+        alarm = board.raise_alarm(_alarm_of(error, rank, board))
     atexit.register(_end_at_once, alarm.status)
+    if rank == 0:
+        time.sleep(LINGER)  # the board may end with this process
     if alarm.rank == rank and alarm.status == FAILURE and not is_communication(error):
         return error
-    if rank == 0 and alarm.status == USER_ERROR:
+    tells = rank == 0 or (this_place().speaks and not board.answers)
+    if tells and alarm.status == USER_ERROR:
         return UserError(alarm.message)
-    if rank == 0 and alarm.status == FAILURE:
+    if tells and alarm.status in (FAILURE, LOST):
         return SystemExit(f"tdn: {alarm.message}")
     return SystemExit(alarm.status)
 
@@ -92,7 +97,7 @@ def is_communication(error: BaseException) -> bool:
     )
 
 
-def _alarm_of(error: BaseException, rank: int) -> Alarm:
+def _alarm_of(error: BaseException, rank: int, board: Board) -> Alarm:
     if isinstance(error, UserError):
         return Alarm(rank, USER_ERROR, str(error))
     if isinstance(error, KeyboardInterrupt):
@@ -102,9 +107,11 @@ def _alarm_of(error: BaseException, rank: int) -> Alarm:
     first_line = str(error).strip().partition("\n")[0]
     if is_communication(error):
         reason = first_line.partition(". ")[0]  # gloo goes on with a guess
+        host = find_host(reason, board)
+        place = f" on host {host}" if host is not None else ""
         message = (
-            f"another process ended without a word ({reason}); its own messages, or those of its "
-            "machine, say why; start the same command again to go on"
+            f"another process{place} ended without a word ({reason}); its own messages, or those "
+            "of its machine, say why; start the same command again to go on"
         )
     else:
         message = f"process {rank} failed: {type(error).__name__}: {first_line}"

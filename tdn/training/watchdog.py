@@ -5,6 +5,7 @@ Once a second it looks whether
 - this process makes progress: if not for ``training.stall_timeout`` seconds, all processes put on
   the board where they stand, and the main one prints a table, a verdict and the way to all stacks;
 - another process has failed, while this one waits for it in a collective that never ends;
+- another host gives no sign of life for ``training.host_timeout`` seconds;
 - this process was asked to stop, and does not manage to within ``training.stop_timeout``;
 - ``torchrun`` is still there: if it was killed, the run saves and ends instead of going on unseen.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +25,7 @@ from tdn.errors import UserError
 from tdn.training.board import Alarm
 from tdn.training.distributed import Processes
 from tdn.training.heartbeat import Heartbeat
+from tdn.training.hosts import LOST, HostWatch, this_place
 from tdn.training.interruption import STOPPED, StopRequest
 from tdn.training.launch import this_launch
 from tdn.training.leaving import FAILURE, USER_ERROR
@@ -41,13 +44,15 @@ ASLEEP = 5.0
 """Seconds by which this thread wakes up too late if the whole process was suspended."""
 COLLECT = 10.0
 """Seconds in which all processes have to say where they stand."""
+SHOWN = 3.0
+"""Seconds in which torchrun has shown a line of this process."""
 
 
 class Watchdog:
     """Watches over this process of a run. A context: it looks inside.
 
     Args:
-        training: ``stall_timeout`` and ``stall_exit`` are read.
+        training: ``stall_timeout``, ``stall_exit`` and ``host_timeout`` are read.
         processes: Those of the run; their whereabouts tell the progress.
         stop: What asks this process to stop.
         folder: Gets stall.txt with everybody's stacks.
@@ -72,6 +77,8 @@ class Watchdog:
         self._excused_at = 0.0
         self._failed_at: float | None = None
         self._heartbeat = Heartbeat()
+        self._hosts = HostWatch(training.host_timeout, processes)
+        self._lost: Alarm | None = None
 
     def __enter__(self) -> Watchdog:
         self._heartbeat.beat()
@@ -82,18 +89,23 @@ class Watchdog:
         self._over.set()
         self._thread.join()
         self._heartbeat.stop()
+        self._hosts.leave()
 
     def _watch(self) -> None:
-        every = min(LOOK_EVERY, self._timeout / 4) if self._timeout else LOOK_EVERY
-        looked_at = time.monotonic()
-        while not self._over.wait(every):
+        every = min(LOOK_EVERY, self._hosts.every)
+        if self._timeout:
+            every = min(every, self._timeout / 4)
+        while True:
+            waits_from = time.monotonic()
+            if self._over.wait(every):
+                return
             now = time.monotonic()
-            if now - looked_at > every + ASLEEP:  # Ctrl-Z and fg: nobody made progress
+            if now - waits_from > every + ASLEEP:  # Ctrl-Z and fg: nobody made progress
                 self._excused_at = now
-            looked_at = now
+                self._hosts.excuse()
             self._heartbeat.beat()
             self._look_at_request()
-            failure = self._processes.board.alarm()
+            failure = self._look_at_hosts() or self._processes.board.alarm()
             if failure is not None:
                 self._look_at_failure(failure)
                 continue
@@ -125,8 +137,17 @@ class Watchdog:
         alarm = Alarm(rank, STALLED, f"no progress for {idle:.0f} s")
         return self._processes.board.raise_alarm(alarm, self._stall)
 
+    def _look_at_hosts(self) -> Alarm | None:
+        """The loss of a host, on the board where that is in reach."""
+        if self._lost is None:
+            lost = self._hosts.look()
+            self._lost = lost and self._processes.board.raise_alarm(lost)
+        return self._lost
+
     def _look_at_failure(self, alarm: Alarm) -> None:
         """Give the main thread time to leave with the alarm; then end in its place."""
+        if alarm.status == LOST:  # which the main thread cannot know
+            self._end_without(alarm)
         self._failed_at = self._failed_at or time.monotonic()
         if time.monotonic() - self._failed_at > GRACE:
             told = self._processes.is_main and alarm.status in (USER_ERROR, FAILURE)
@@ -168,6 +189,19 @@ class Watchdog:
     def _words(self) -> str:
         now = self._processes.whereabouts.now
         return f"{now.phase}, after step {now.step}"
+
+    def _end_without(self, alarm: Alarm) -> None:
+        """End because a host is lost: said by the main process, or on every host that lost it."""
+        told = alarm.rank == self._processes.rank and this_place().speaks
+        if told:
+            _print(alarm.message)
+        if self._parent is not None and not self._processes.board.answers:
+            # torchrun asks the same host, in a call that nothing but the kernel ends: after a
+            # quarter of an hour in which it hears no signal and starts nothing again.
+            time.sleep(SHOWN)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._parent, signal.SIGKILL)
+        self._end(LOST, None)
 
     def _end(self, status: int, message: str | None) -> None:
         if message is not None:

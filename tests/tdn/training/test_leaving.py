@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import platform
 import signal
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -13,7 +14,9 @@ import torch.distributed as dist
 from tdn.errors import UserError
 from tdn.training import leaving
 from tdn.training.board import Alarm, Board
+from tdn.training.hosts import introduce, open_board
 from tdn.training.leaving import end_undisturbed, leave
+from tests.tdn.training.stores import GoneStore
 
 LOST = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
 
@@ -87,6 +90,37 @@ def test_a_process_that_is_gone_without_a_word_is_told_with_what_to_do(ends, boa
     assert "same command again" in message
     assert "\n" not in message
     assert told(leave(LOST, 1, boards[1])) == ("exit", 1)
+
+
+def test_a_process_that_is_gone_is_told_with_its_host(ends, monkeypatch):
+    monkeypatch.setattr(leaving, "PATIENCE", 0.0)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    store = dist.HashStore()
+    introduce(store)
+    lost = RuntimeError("[gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:4711. And so on")
+    message = leave(lost, 0, open_board(store)).code
+    assert f"another process on host {platform.node()} ended" in message
+    elsewhere = RuntimeError("[gloo/pair.cc:547] Connection closed by peer [10.0.0.9]:4711")
+    assert "another process ended" in leave(elsewhere, 0, Board(dist.HashStore())).code
+
+
+def test_where_the_main_process_is_out_of_reach_the_first_of_each_host_tells(ends, monkeypatch):
+    monkeypatch.setattr(leaving, "PATIENCE", 0.0)
+
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    kind, message = told(leave(LOST, 8, Board(GoneStore(), host="first")))
+    assert kind == "exit"
+    assert "another process on host first ended" in message
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert told(leave(LOST, 9, Board(GoneStore(), host="first"))) == ("exit", 1)
+
+
+def test_an_alarm_holds_when_the_board_has_ended(ends, boards, monkeypatch):
+    boards[0].raise_alarm(Alarm(0, 2, "clip: gone"))
+    assert boards[1].alarm() is not None
+    monkeypatch.setattr(Board, "read", lambda *_: None)
+    assert told(leave(LOST, 1, boards[1])) == ("exit", 2)
 
 
 def test_a_stall_that_passed_hides_no_failure(ends, boards):

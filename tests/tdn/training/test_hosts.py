@@ -1,0 +1,170 @@
+"""Who judges whom lost, and when; two real hosts are in tests/launch/test_two_hosts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from tdn.config import TrainingConfig
+from tdn.training import board, hosts, watchdog
+from tdn.training.board import Board
+from tdn.training.distributed import Processes
+from tdn.training.hosts import LOST, HostWatch, introduce, open_board
+from tdn.training.interruption import StopRequest
+from tdn.training.run_folder import RunFolder
+from tests.tdn.training.stores import GoneStore
+
+HOSTS = 4
+
+
+class Clock:
+    """Time as the watches see it."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    for module in (hosts, board):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+class Fleet:
+    """The watches of the first process of each of four hosts, two processes each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        self.clock = clock
+        self.store = dist.HashStore()
+        for host in range(HOSTS):
+            place(monkeypatch, host)
+            monkeypatch.setattr(hosts.platform, "node", lambda host=host: f"h{host}")
+            introduce(self.store)
+        self.watches = []
+        for host in range(HOSTS):
+            place(monkeypatch, host)
+            self.watches.append(HostWatch(60.0, member(2 * host, open_board(self.store))))
+
+    def alarm(self, seconds: int, alive: tuple[int, ...]) -> str | None:
+        """Let time pass, in which these hosts look; what the main process says."""
+        for _ in range(seconds):
+            self.clock.now += 1.0
+            for host in alive:
+                found = self.watches[host].look()
+                if found is not None:
+                    assert (host, found.rank, found.status) == (0, 0, LOST)
+                    return found.message
+        return None
+
+
+def place(monkeypatch: pytest.MonkeyPatch, host: int, local: int = 0, count: int = HOSTS) -> None:
+    for key, value in (("GROUP_RANK", host), ("GROUP_WORLD_SIZE", count), ("LOCAL_RANK", local)):
+        monkeypatch.setenv(key, str(value))
+
+
+def member(rank: int, board: Board) -> Processes:
+    return Processes(rank, 2 * HOSTS, torch.device("cpu"), board)
+
+
+@pytest.fixture
+def fleet(monkeypatch, clock) -> Fleet:
+    return Fleet(monkeypatch, clock)
+
+
+def test_hosts_that_give_signs_of_life_are_left_alone(fleet):
+    assert fleet.alarm(300, alive=(0, 1, 2, 3)) is None
+
+
+def test_a_short_silence_is_waited_out(fleet):
+    for _ in range(3):
+        assert fleet.alarm(55, alive=(0, 1, 3)) is None
+        assert fleet.alarm(2, alive=(0, 1, 2, 3)) is None
+
+
+def test_all_hosts_that_are_silent_are_named(fleet):
+    assert fleet.alarm(10, alive=(0, 1, 2, 3)) is None
+    message = fleet.alarm(65, alive=(0, 2))
+    assert "hosts h1, h3:" in message
+    assert "60 s" in message
+    assert "\n" not in message
+
+
+def test_a_host_that_never_gave_a_sign_is_named(fleet):
+    assert "host h2:" in fleet.alarm(65, alive=(0, 1, 3))
+
+
+def test_a_host_that_ended_its_part_in_order_is_not_lost(fleet):
+    fleet.alarm(3, alive=(0, 1, 2, 3))
+    fleet.watches[1].leave()
+    assert fleet.alarm(300, alive=(0, 2, 3)) is None
+
+
+def test_time_in_which_the_main_process_was_suspended_does_not_count(fleet):
+    fleet.alarm(3, alive=(0, 1, 2, 3))
+    fleet.clock.now += 1000.0
+    fleet.watches[0].excuse()
+    assert fleet.alarm(50, alive=(0,)) is None
+    assert "hosts h1, h2, h3:" in fleet.alarm(20, alive=(0,))
+
+
+@pytest.mark.parametrize("local", [0, 1])
+def test_the_silence_of_the_board_is_that_of_the_main_process_s_host(
+    monkeypatch, fleet, clock, local
+):
+    """For every process of the other hosts, as long as it lasts."""
+    place(monkeypatch, 1, local)
+    reached = open_board(fleet.store)
+    watch = HostWatch(60.0, member(2 + local, reached))
+    clock.now += 59.0
+    assert watch.look() is None
+    reached.read("anything")
+    clock.now += 59.0
+    monkeypatch.setattr(reached, "write", lambda *_: None)
+    assert watch.look() is None
+    clock.now += 2.0
+    assert "lost host h0:" in watch.look().message
+    watch.excuse()
+    assert watch.look() is None
+
+
+@pytest.mark.parametrize(("count", "timeout"), [(1, 60.0), (HOSTS, 0.0)])
+def test_a_single_host_or_a_timeout_of_0_is_never_judged(monkeypatch, clock, count, timeout):
+    for host in range(2):
+        place(monkeypatch, host, count=count)
+        watch = HostWatch(timeout, member(host, Board(None)))
+        clock.now += 1000.0
+        assert watch.look() is None
+
+
+@pytest.mark.parametrize(("local", "told"), [(0, True), (1, False)])
+def test_a_process_that_hangs_while_a_host_is_lost_is_ended_with_its_torchrun(
+    monkeypatch, tmp_path, capsys, local, told
+):
+    """One process of each host says so."""
+    ended, killed = [], []
+    monkeypatch.setattr(watchdog.os, "_exit", ended.append)
+    monkeypatch.setattr(watchdog.os, "kill", lambda *what: killed.append(what))
+    monkeypatch.setattr(watchdog, "SHOWN", 0.0)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    place(monkeypatch, 1, local)
+    processes = member(2 + local, Board(GoneStore(), host="h0"))
+    training = TrainingConfig(host_timeout=0.2)
+    with watchdog.Watchdog(training, processes, StopRequest(processes, 9.0), RunFolder(tmp_path)):
+        deadline = time.monotonic() + 60
+        while not ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert set(ended) == {LOST}
+    assert set(killed) == {(os.getppid(), signal.SIGKILL)}
+    assert told == ("lost host h0:" in (said := capsys.readouterr().err))
+    assert told or not said
