@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: a controller and two nodes, which run jobs and steps as anywhere.
+"""A real Slurm on this machine: a controller and its nodes, which run jobs and steps as anywhere.
 
 All that it has lies in one folder, its ports are free ones, and nothing is read from /etc: several
 run side by side. Nodes have two CPUs in name only.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.launch.real_clusters import unavailable
 
-NODES = ("n1", "n2")
+NODES = ("n1", "n2", "spare")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "scancel")
 SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 TIME_LIMIT = 120
@@ -58,11 +58,12 @@ SelectTypeParameters=CR_CPU
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1
 # A lost node is noticed after seconds, minutes by default, and taken again when it is back.
 MessageTimeout=3
-SlurmdTimeout=3
+SlurmdTimeout=4
 ReturnToService=2
 KillWait=10
 {nodes}
-PartitionName=all Nodes=ALL Default=YES
+PartitionName=pair Nodes=n1,n2 Default=YES
+PartitionName=spare Nodes=spare
 """
 
 
