@@ -14,6 +14,7 @@
 #
 # Settings:
 #   TDN_PREFLIGHT=off    train without examining nodes and links first
+#   TDN_PREFLIGHT_WAIT=S seconds that the preflight waits for nodes to come (60)
 #   TDN_NUMA=off         do not bind processes to the cores near their GPU
 #   TDN_LOGS=DIR         what each process printed: DIR/<run>/attempt_<n>/<rank>/std*.log (logs)
 #   TDN_PYTHON=PATH      the interpreter that has tdn (.venv of this checkout, else python3)
@@ -67,18 +68,17 @@ run_goes_on() {  # without this node, which only comes back
 # The preflight has a port of its own: nodes leave it one after the other, and one that is early
 # must not find the store of those that are still there.
 preflight() {
-  local environment=(PET_MAX_RESTARTS=0)
+  local environment=()
   if run_goes_on; then  # the others are busy: this node examines itself
     environment=(-u PET_RDZV_BACKEND -u PET_RDZV_ENDPOINT -u PET_RDZV_ID -u PET_RDZV_CONF
       -u PET_LOCAL_ADDR -u PET_NODE_RANK -u PET_MASTER_ADDR -u PET_MASTER_PORT
-      PET_NNODES=1 PET_MAX_RESTARTS=0)
+      PET_NNODES=1)
   elif [[ -n "${PET_RDZV_ENDPOINT:-}" ]]; then
-    environment+=("PET_RDZV_ENDPOINT=${meeting_point%:*}:$((${meeting_point##*:} + 1))"
-      "PET_RDZV_ID=${PET_RDZV_ID:-none}-preflight")
+    environment+=("PET_RDZV_ENDPOINT=${meeting_point%:*}:$((${meeting_point##*:} + 1))")
   elif [[ -n "$meeting_point" ]]; then
     environment+=("PET_MASTER_PORT=$((PET_MASTER_PORT + 1))")
   fi
-  exec env "${environment[@]}" "$python" -m torch.distributed.run "$launch/preflight.py" "$@"
+  exec env "${environment[@]}" "$python" "$launch/preflight.py" "$@"
 }
 
 if [[ "${TDN_PREFLIGHT:-on}" != off ]]; then

@@ -94,6 +94,23 @@ def main(words: Sequence[str] | None = None) -> int:
         return 141  # what a shell says of a program that SIGPIPE ended
 
 
+def read_options(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line, which is not carried out.
+
+    Args:
+        words: The command's words without the program's name.
+
+    Raises:
+        UserError: There is no such command, or an option of it is wrong.
+    """
+    path, rest = _split(list(words))
+    module = _command(path) if path else sys.modules[__name__]
+    prog = " ".join(("tdn", *path))
+    if hasattr(module, "COMMANDS"):
+        raise SystemExit(_without_command(prog, path, module, rest))
+    return _parse(prog, module, rest)
+
+
 def _show_log() -> None:
     """Show the package's log; under torchrun, news of the first process and all warnings."""
     log = logging.getLogger("tdn")

@@ -57,10 +57,11 @@ def judge(backend: Backend) -> Finding:
     if not backend.problem:
         version = f"{backend.version}: " if backend.version else ""
         return ok(backend.name, f"{version}processes can exchange values")
-    return fail(backend.name, backend.problem, _remedy(backend))
+    return fail(backend.name, backend.problem, remedy(backend))
 
 
-def _remedy(backend: Backend) -> str:
+def remedy(backend: Backend) -> str:
+    """What to type where a library does not work."""
     said = backend.problem.lower()
     if "resolve" in said or "address" in said or "interface" in said:
         variable = f"{backend.name.upper()}_SOCKET_IFNAME"

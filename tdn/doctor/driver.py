@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tdn.doctor import gpus, numa
+from tdn.doctor import gpu_health, gpus, kernel_log, numa, nvlink
 from tdn.doctor.findings import Finding, fail, ok, warn
+from tdn.doctor.gpu_health import Health
 
 OLDEST = (580, 65)
 """Driver that CUDA 13 needs, on Linux (NVIDIA's release notes): torch and DALI are built for it."""
@@ -41,6 +42,8 @@ class Gpu(NamedTuple):
     """Uncorrected errors of its memory since the driver was loaded."""
     recovery: str
     """What the driver says is to be done: "None", "Reset", "Reboot", ...; empty in old ones."""
+    health: Health = Health()
+    """What makes it slow, or about to fail."""
 
 
 class Driver(NamedTuple):
@@ -120,6 +123,7 @@ def _gpu(element: ElementTree.Element) -> Gpu:
         compute_mode=text("compute_mode"),
         errors=sum(number((e.text or "").strip()) for e in errors),
         recovery=text("gpu_recovery_action"),
+        health=gpu_health.read(element),
     )
 
 
@@ -127,7 +131,11 @@ def check() -> Iterator[Finding]:
     """Look at the driver and the GPUs."""
     driver = look()
     yield from judge(driver)
-    yield from numa.judge(numa.look([gpu.bus for gpu in driver.gpus]))
+    buses = [gpu.bus for gpu in driver.gpus]
+    if buses:
+        yield from nvlink.judge(nvlink.look())
+        yield from kernel_log.judge(kernel_log.look(), buses, kernel_log.seconds_since_start())
+    yield from numa.judge(numa.look(buses))
 
 
 def judge(driver: Driver) -> Iterator[Finding]:
@@ -138,6 +146,7 @@ def judge(driver: Driver) -> Iterator[Finding]:
         yield _version(driver.version)
         for number, gpu in enumerate(driver.gpus):
             yield _judge_gpu(number, gpu)
+            yield from gpu_health.judge(number, gpu.health)
     elif driver.cards:
         count = f"{driver.cards} NVIDIA GPU{'s' if driver.cards > 1 else ''}"
         yield warn("gpu", f"{count} on the bus, but no driver is loaded: the CPU is used", _UPDATE)

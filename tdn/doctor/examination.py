@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +23,7 @@ CHECKS: tuple[Check, ...] = (
     Check("processors", "tdn.doctor.processors:check"),
     Check("limits", "tdn.doctor.limits:check"),
     Check("cache", "tdn.doctor.storage:check_cache"),
-    Check("driver", "tdn.doctor.driver:check"),
+    Check("driver", "tdn.doctor.driver:check", on_gpu=True),  # it lists who computes there
     Check("torch", "tdn.doctor.torch_build:check", on_gpu=True),
     Check("communication", "tdn.doctor.communication:check", on_gpu=True),
     Check("apex", "tdn.doctor.apex_build:check", on_gpu=True),
@@ -52,7 +54,10 @@ def all_checks(path: str | None, overrides: Sequence[str] = ()) -> tuple[Check, 
 
 
 def examine(
-    checks: Sequence[Check], seconds: float, show: Callable[[Finding], object] = lambda _: None
+    checks: Sequence[Check],
+    seconds: float,
+    show: Callable[[Finding], object] = lambda _: None,
+    total: float = math.inf,
 ) -> list[Finding]:
     """Carry out checks, some at once, each in a process of its own.
 
@@ -60,12 +65,13 @@ def examine(
         checks: What to look at.
         seconds: For each; after these it is taken for hung.
         show: Called with each finding, in the order of the checks, as soon as it is there.
+        total: Seconds for all of them; what is left when they are over gets one second each.
     """
-    return asyncio.run(_examine(checks, seconds, show))
+    return asyncio.run(_examine(checks, seconds, show, time.monotonic() + total))
 
 
 async def _examine(
-    checks: Sequence[Check], seconds: float, show: Callable[[Finding], object]
+    checks: Sequence[Check], seconds: float, show: Callable[[Finding], object], until: float
 ) -> list[Finding]:
     at_once = asyncio.Semaphore(max(2, min(4, len(os.sched_getaffinity(0)))))
     others = asyncio.Semaphore(len(checks))
@@ -74,7 +80,8 @@ async def _examine(
 
     async def carried_out(check: Check) -> list[Finding]:
         async with on_gpu if check.on_gpu else others, at_once:
-            return await carry_out(check, seconds)
+            left = max(1.0, until - time.monotonic())
+            return await carry_out(check, min(seconds, left))
 
     tasks = [asyncio.create_task(carried_out(check)) for check in checks]
     findings = []

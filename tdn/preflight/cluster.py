@@ -1,0 +1,114 @@
+"""Which nodes a run has, and where they meet: what ``torchrun`` is told in the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from tdn.errors import UserError
+
+_PORT, _MASTER_PORT = 29400, 29500
+"""torchrun's, of an endpoint and of a master that come without one."""
+
+
+class Cluster(NamedTuple):
+    """The nodes, seen from one of them."""
+
+    fewest: int = 1
+    """Nodes without which there is no run."""
+    most: int = 1
+    processes: int = 1
+    """Of this node."""
+    host: str = "localhost"
+    """Where the nodes meet."""
+    port: int = 0
+    """There; 0 for any free one, of a node that is alone."""
+    node: int | None = 0
+    """This node's number; None where it takes the next free one."""
+    keeps_store: bool | None = True
+    """Whether the store is this process's; None: the one's whose address ``host`` is."""
+
+
+def from_environment(variables: Mapping[str, str], count_gpus: Callable[[], int]) -> Cluster:
+    """The nodes by the variables of ``torchrun``: those that it reads, or that it sets.
+
+    Args:
+        variables: PET_NNODES, PET_NPROC_PER_NODE and either PET_RDZV_ENDPOINT (and PET_RDZV_CONF)
+            or PET_MASTER_ADDR, PET_MASTER_PORT and PET_NODE_RANK; in a process of ``torchrun``
+            GROUP_WORLD_SIZE, GROUP_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Nothing at
+            all is a single node.
+        count_gpus: Asked where it matters.
+
+    Raises:
+        UserError: A value does not fit.
+    """
+    if "GROUP_RANK" in variables:
+        return _started_by_torchrun(variables)
+    fewest, most = _nodes(variables.get("PET_NNODES", "1"))
+    processes = _processes(variables.get("PET_NPROC_PER_NODE", "gpu"), count_gpus)
+    alone = Cluster(processes=processes)
+    if most == 1:
+        return alone
+    cluster = alone._replace(fewest=fewest, most=most)
+    if variables.get("PET_RDZV_ENDPOINT"):
+        host, port = _endpoint(variables["PET_RDZV_ENDPOINT"])
+        keeps = _keeps_store(variables.get("PET_RDZV_CONF", ""))
+        return cluster._replace(host=host, port=port, node=None, keeps_store=keeps)
+    if variables.get("PET_MASTER_ADDR"):
+        node = _number("PET_NODE_RANK", variables.get("PET_NODE_RANK", ""), 0)
+        if node >= most:
+            raise UserError(f"PET_NODE_RANK: {node}, but there are {most} nodes; count from 0")
+        port = _number("PET_MASTER_PORT", variables.get("PET_MASTER_PORT", str(_MASTER_PORT)), 1)
+        host = variables["PET_MASTER_ADDR"]
+        return cluster._replace(host=host, port=port, node=node, keeps_store=node == 0)
+    raise UserError(
+        f"PET_NNODES: {most} nodes, but nothing says where they meet; set PET_RDZV_ENDPOINT to "
+        "HOST:PORT of one of them"
+    )
+
+
+def _started_by_torchrun(variables: Mapping[str, str]) -> Cluster:
+    nodes, node = int(variables["GROUP_WORLD_SIZE"]), int(variables["GROUP_RANK"])
+    return Cluster(
+        fewest=nodes,
+        most=nodes,
+        processes=int(variables["LOCAL_WORLD_SIZE"]),
+        host=variables["MASTER_ADDR"],
+        port=int(variables["MASTER_PORT"]),
+        node=node,
+        keeps_store=node == 0 and variables.get("TORCHELASTIC_USE_AGENT_STORE") != "True",
+    )
+
+
+def _nodes(text: str) -> tuple[int, int]:
+    fewest, colon, most = text.partition(":")
+    low = _number("PET_NNODES", fewest, 1)
+    return low, max(low, _number("PET_NNODES", most, 1)) if colon else low
+
+
+def _processes(text: str, count_gpus: Callable[[], int]) -> int:
+    """As ``torchrun`` reads it, but that "gpu" without a GPU is one process."""
+    if text in ("gpu", "auto", "cpu"):
+        gpus = 0 if text == "cpu" else count_gpus()
+        return gpus or (1 if text == "gpu" else os.cpu_count() or 1)
+    return _number("PET_NPROC_PER_NODE", text, 1)
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit():  # the colons of an address of IPv6 without a port
+        return text.strip("[]"), _PORT
+    return host.strip("[]"), int(port)
+
+
+def _keeps_store(settings: str) -> bool | None:
+    pairs = dict(setting.strip().partition("=")[::2] for setting in settings.split(","))
+    said = pairs.get("is_host")
+    return None if said is None else said.lower() in ("1", "true", "t", "yes", "y")
+
+
+def _number(variable: str, text: str, lowest: int) -> int:
+    if not text.isdigit() or int(text) < lowest:
+        raise UserError(f"{variable}: '{text}' does not fit; give a whole number from {lowest}")
+    return int(text)

@@ -1,0 +1,199 @@
+"""What to say of measured devices and links.
+
+Nothing here stops a run: it would be slow, and go to its end. Shares leave room for what differs
+between sound machines, and for the work of others on the same cores.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from tdn.doctor.findings import Finding, warn
+from tdn.preflight.devices import DeviceSpeed
+from tdn.preflight.links import PairTime, SumTime
+from tdn.preflight.network import Network
+from tdn.preflight.slow import Pair, find_culprits, usual
+
+GB, MICROSECOND = 1e9, 1e-6
+_OF_USUAL = {"nccl": 0.7, "gloo": 0.5}
+"""Share of what others reach below which a pair of nodes is slow."""
+_LATENCY = 0.1
+"""The same of latency's inverse: that of a few bytes is noisy."""
+_NOTICED = 1e-3
+"""Seconds of latency that no training notices: a step takes a hundred times as long."""
+_OF_LINK = 0.5
+"""Share of what the network should give below which all of it is slow: headers, and one flow of
+several, cost less."""
+_GLOO = 1 * GB
+"""Bytes per second that gloo reaches through any network: it copies with one core."""
+_OF_DEVICE = {"nccl": 0.8, "gloo": 0.5}
+_OF_NVLINK = 0.5
+"""Share of its NVLinks that a sum within a node reaches at least, with NVLS or rings."""
+
+
+class Measured(NamedTuple):
+    """What all workers have found."""
+
+    backend: str
+    names: Sequence[str]
+    """Of the nodes."""
+    devices: Mapping[tuple[int, int], DeviceSpeed]
+    """Of each worker, by node and place."""
+    slowed: Mapping[int, Sequence[Sequence[str]]]
+    """Of each node: why each of its GPUs computed slower than it can."""
+    pairs: Sequence[PairTime]
+    """Of all workers: those of a node share its network."""
+    sums: Sequence[SumTime]
+    """Of the slowest node, where each summed by itself."""
+
+    @property
+    def bandwidth(self) -> dict[Pair, float]:
+        """Bytes per second between nodes, in each direction, of all their processes together."""
+        found: dict[Pair, float] = {}
+        for pair in self.pairs:  # two processes measured each exchange
+            found[pair.nodes] = found.get(pair.nodes, 0.0) + pair.bytes_per_second / 2
+        return found
+
+    @property
+    def latency(self) -> dict[Pair, float]:
+        """Seconds between nodes, by their slowest processes."""
+        found: dict[Pair, float] = {}
+        for pair in self.pairs:
+            found[pair.nodes] = max(found.get(pair.nodes, 0.0), pair.latency)
+        return found
+
+
+def judge(
+    measured: Measured, networks: Sequence[Network], nvlinks: Sequence[float]
+) -> Iterator[tuple[str, Finding]]:
+    """What to say of a measurement.
+
+    Args:
+        measured: What was found.
+        networks: Of each node.
+        nvlinks: Bytes per second of a GPU's NVLinks, of each node; 0 without any.
+
+    Yields:
+        Findings, each with the node it is about; "" for all of them.
+    """
+    yield from _devices(measured)
+    for node, gpus in measured.slowed.items():
+        for number, reasons in enumerate(gpus):
+            if reasons:
+                yield measured.names[node], _slowed(number, reasons)
+    if measured.pairs:
+        yield from _bandwidth(measured, networks)
+        yield from _latency(measured)
+    yield from _within_nodes(measured, nvlinks)
+
+
+def _devices(measured: Measured) -> Iterator[tuple[str, Finding]]:
+    share = _OF_DEVICE[measured.backend]
+    for what, unit, speed_of in (
+        ("matrix products", "TFLOP/s", lambda speed: speed.flops_per_second / 1e12),
+        ("copies in memory", "GB/s", lambda speed: speed.copy_bytes_per_second / GB),
+        ("copies to the GPU", "GB/s", lambda speed: speed.host_bytes_per_second / GB),
+    ):
+        for name in {speed.name for speed in measured.devices.values()}:
+            alike = {at: speed_of(s) for at, s in measured.devices.items() if s.name == name}
+            normal = usual(list(alike.values()))
+            for (node, place), value in alike.items():
+                if value < share * normal:
+                    found = f"{what}: {value:.3g} {unit}, others reach {normal:.3g}"
+                    yield measured.names[node], warn(_called(measured, place), found, _PROCESSES)
+
+
+_PROCESSES = (
+    "see who else computes there (nvidia-smi, top), and whether heat or power holds clocks back "
+    "(nvidia-smi -q -d PERFORMANCE)"
+)
+
+
+def _called(measured: Measured, place: int) -> str:
+    return f"gpu {place}" if measured.backend == "nccl" else f"process {place}"
+
+
+def _slowed(number: int, reasons: Sequence[str]) -> Finding:
+    return warn(
+        f"gpu {number}",
+        f"computes slower than it can: {', '.join(reasons)}",
+        f"look at its cooling and power supply: nvidia-smi -i {number} -q -d "
+        "PERFORMANCE,TEMPERATURE,POWER",
+    )
+
+
+def _bandwidth(measured: Measured, networks: Sequence[Network]) -> Iterator[tuple[str, Finding]]:
+    names, values = measured.names, measured.bandwidth
+    culprits = find_culprits(values, _OF_USUAL[measured.backend])
+    normal = f"{culprits.usual / GB:.3g} GB/s"
+    for node in culprits.nodes:
+        best = max(value for pair, value in values.items() if node in pair)
+        found = f"{best / GB:.3g} GB/s to other nodes, which reach {normal} among each other"
+        yield names[node], warn("network", found, _network_remedy(networks[node]))
+    for one, other in culprits.links:
+        found = f"{values[one, other] / GB:.3g} GB/s to {names[other]}, others reach {normal}"
+        yield names[one], warn("network", found, "look at the cables and switches between both")
+    expected = min(expected_bandwidth(network, measured.backend) for network in networks)
+    if culprits.usual < _OF_LINK * expected:
+        found = f"{normal} between nodes, whose links should give {expected / GB:.3g}"
+        yield "", warn("network", found, _network_remedy(networks[0]))
+
+
+def _network_remedy(network: Network) -> str:
+    interface = network.interface or "NAME"
+    return (
+        f"ethtool {interface}; ethtool -S {interface} | grep -i -e err -e drop; ibstat; or choose "
+        "another network: launch/environment.sh names the variables"
+    )
+
+
+def _latency(measured: Measured) -> Iterator[tuple[str, Finding]]:
+    names, values = measured.names, measured.latency
+    culprits = find_culprits({pair: 1 / value for pair, value in values.items()}, _LATENCY)
+    normal = f"{1 / culprits.usual / MICROSECOND:.0f} us"
+    remedy = "ping, and tc qdisc show there; see who else uses its network and cores"
+    for node in culprits.nodes:
+        best = min(value for pair, value in values.items() if node in pair)
+        if best > _NOTICED:
+            found = f"{best / MICROSECOND:.0f} us to other nodes, which take {normal}"
+            yield names[node], warn("latency", found, remedy)
+    for one, other in culprits.links:
+        if values[one, other] > _NOTICED:
+            found = f"{values[one, other] / MICROSECOND:.0f} us to {names[other]}, others {normal}"
+            yield names[one], warn("latency", found, remedy)
+
+
+def _within_nodes(measured: Measured, nvlinks: Sequence[float]) -> Iterator[tuple[str, Finding]]:
+    scope = "all" if len(measured.names) == 1 else "node"
+    rates = [each.bus_bytes_per_second for each in measured.sums if each.scope == scope]
+    expected = min(nvlinks, default=0.0)
+    if rates and max(rates) < _OF_NVLINK * expected:
+        found = f"{max(rates) / GB:.0f} GB/s in a sum, NVLink should give {expected / GB:.0f}"
+        remedy = "nvidia-smi topo -m; nvidia-smi nvlink -s; NCCL_DEBUG=INFO tells what NCCL takes"
+        yield "", warn("links within a node", found, remedy)
+
+
+def expected_bandwidth(network: Network, backend: str) -> float:
+    """Bytes per second that the processes of a node should reach; 0 where unknown."""
+    speed = network.expected(backend)
+    return min(speed, _GLOO) if backend == "gloo" else speed
+
+
+def describe(measured: Measured) -> list[str]:
+    """What was measured, in a line or two."""
+    lines = []
+    if measured.pairs:
+        rate = usual(list(measured.bandwidth.values())) / GB
+        latency = statistics.median(measured.latency.values()) / MICROSECOND
+        lines.append(f"between nodes: {rate:.3g} GB/s in each direction, {latency:.0f} us")
+    sums = [each for each in measured.sums if each.scope == "all"]
+    if sums:
+        largest = sums[-1]
+        lines.append(
+            f"a sum of {largest.bytes / 1e6:.3g} MB over {largest.processes} processes by "
+            f"{measured.backend}: {largest.seconds * 1e3:.3g} ms "
+            f"({largest.bus_bytes_per_second / GB:.3g} GB/s)"
+        )
+    return lines
