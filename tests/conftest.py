@@ -13,9 +13,12 @@ from hypothesis import settings
 
 from tests.launch import real_clusters
 
-# Set before a kernel is imported: without a GPU, Triton's interpreter runs them.
+# Set before Triton is imported: without a GPU, its interpreter runs the kernels.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+    from tests.interpreter import quicken
+
+    quicken()
 
 # Tests run side by side, on however few cores: examples may take their time.
 settings.register_profile("side by side", deadline=None)
