@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -14,40 +15,37 @@ from tdn.kernels import resources
 from tdn.kernels.compilation import Load, Usage
 
 
-def run(*arguments):
-    """The command in a process of its own, where Triton is not interpreted."""
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    command = [sys.executable, "-W", "ignore", "-m", "tdn.kernels.resources", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
-
-
-@pytest.mark.parametrize("operation", resources.OPERATIONS)
-def test_no_kernel_spills_or_loads_in_narrow_pieces(operation, tmp_path):
+def test_no_kernel_spills_or_loads_in_narrow_pieces(tmp_path):
+    """By the command's status, in a process of its own, where Triton is not interpreted."""
     table = tmp_path / "table.jsonl"
-    options = ["--jobs", "1", "--output", str(table), "--operations", operation, "--few"]
-    options += ["--types", "float32", "bfloat16"]  # float16 compiles like bfloat16
-    done = run(*options)
+    command = [sys.executable, "-W", "ignore", "-m", "tdn.kernels.resources", "--jobs", "1"]
+    command += ["--few", "--output", str(table)]
+    command += ["--types", "float32", "bfloat16"]  # float16 compiles like bfloat16
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in table.read_text().splitlines()]
-    assert {row["case"]["capability"] for row in rows} == {80, 90}
-    assert {row["case"]["type"] for row in rows} == {"float32", "bfloat16"}
     assert all(0 < row["usage"]["registers"] <= 255 for row in rows)
+    cases = [row["case"] for row in rows]
+    seen = {(case["operation"], case["capability"], case["type"]) for case in cases}
+    assert seen == set(product(resources.OPERATIONS, (80, 90), ("float32", "bfloat16")))
 
 
 @pytest.mark.parametrize("wrong", [["--output", "/nowhere/table.jsonl"], ["--jobs", "0"]])
-def test_wrong_options(wrong):
-    done = run(*wrong)
-    assert done.returncode == 2
-    assert wrong[0] in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_options(wrong, monkeypatch, capsys):
+    monkeypatch.setattr(resources, "INTERPRETING", False)
+    try:
+        status = resources.main(wrong)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    assert wrong[0] in capsys.readouterr().err
 
 
-def test_interpreted_kernels_are_refused():
-    command = [sys.executable, "-m", "tdn.kernels.resources"]
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+def test_interpreted_kernels_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(resources, "INTERPRETING", True)
+    assert resources.main([]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
