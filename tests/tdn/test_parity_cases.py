@@ -74,9 +74,13 @@ class Case:
 CASES = {
     **{
         f"R{backbone[6:]} T{segments} {size}": Case(backbone, segments, 174, size)
-        for backbone in DEPTHS
-        for segments in (8, 16)
-        for size in (112, 224, 256)
+        for backbone, segments, size in (
+            ("resnet50", 8, 224),
+            ("resnet50", 16, 112),
+            ("resnet50", 16, 256),
+            ("resnet101", 8, 256),
+            ("resnet101", 16, 224),
+        )
     },
     "400 classes": Case("resnet50", 8, 400, 48, prefix=""),
     "400 classes, R101 T16": Case("resnet101", 16, 400, 48, prefix=""),
