@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tdn.cli import main
 from tests.videos import write_list, write_video
 
 CLIPS = (
@@ -38,6 +40,12 @@ training: {epochs: 2, cpu_threads: 1, device: cpu}
 logging: {tensorboard: false}
 """
 
+IN_TURN = """
+import json, sys
+from tdn.cli import main
+sys.exit(any(main(words) for words in json.loads(sys.argv[1])))
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -58,32 +66,38 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def tdn(*words: object, processes: int = 1) -> str:
-    """Run the command, under torchrun for several processes; returns what it printed."""
-    command = [sys.executable, "-m"]
-    if processes > 1:
-        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-    command += ["tdn", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def together(*commands: Sequence[object]) -> str:
+    """Run commands in turn on two processes under torchrun; returns what they printed."""
+    words = json.dumps([list(map(str, command)) for command in commands])
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = subprocess.run(
+        [sys.executable, "-m", *torchrun, "--no-python", sys.executable, "-c", IN_TURN, words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_foreign_clips_train_and_two_processes_score_them_as_one_does(folder):
     config, run = folder / "config.yaml", folder / "run"
-    printed = tdn("train", "--config", config, "--output", run, processes=2)
+    checkpoint = run / "checkpoints" / "last.pt"
+    outputs = [folder / f"evaluated by {processes}" for processes in (1, 2)]
+    alone, by_two = (
+        ["evaluate", "--config", config, "--checkpoint", checkpoint, "--output", output]
+        for output in outputs
+    )
+    printed = together(["train", "--config", config, "--output", run], by_two)
+    assert main(list(map(str, alone))) == 0
     assert "corrupt.mp4" in printed
     assert "text.webm" in printed
     events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert events[0]["world_size"] == 2
     assert [e["step"] for e in events if e["event"] == "train"] == [1, 2]  # 7 videos, 4 a step
 
-    checkpoint = run / "checkpoints" / "last.pt"
     scores, metrics = [], []
-    for processes in (1, 2):
-        output = folder / f"evaluated by {processes}"
-        words = ("--config", config, "--checkpoint", checkpoint, "--output", output)
-        tdn("evaluate", *words, processes=processes)
+    for output in outputs:
         with np.load(output / "scores.npz") as archive:
             scores.append({name: archive[name] for name in archive.files})
         metrics.append(json.loads((output / "metrics.json").read_text()))
