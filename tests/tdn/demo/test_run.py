@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from tdn import cli
+from tdn.demo import run
 
 CONFIG = """
 model: {name: tdn_resnet10, num_segments: 2, num_classes: 12, width: 8}
@@ -16,8 +17,10 @@ training: {epochs: 1, cpu_threads: 1}
 """
 
 
-def test_the_demo_runs_end_to_end_and_starts_afresh(tmp_path, capfd):
-    """Real clips, torchrun with two processes, both networks, over an earlier run"""
+def test_the_demo_runs_end_to_end_and_starts_afresh(tmp_path, monkeypatch, capfd):
+    """Real clips, torchrun, one network by one process, one by two, over an earlier run."""
+    processes = iter((1, 2))
+    monkeypatch.setattr(run, "_processes", lambda: next(processes))
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG)
     output = tmp_path / "with a space"
@@ -31,7 +34,9 @@ def test_the_demo_runs_end_to_end_and_starts_afresh(tmp_path, capfd):
     assert summary["seed"] == 3
     assert summary["chance"] == round(100 / 12, 2)
     assert summary["seconds"]["total"] > 0
-    for network in ("tdn", "tsn"):
+    for count, network in enumerate(("tdn", "tsn"), start=1):
+        start = json.loads((output / network / "log.jsonl").read_text().splitlines()[0])
+        assert (start["world_size"], start["global_batch"]) == (count, 4)
         with np.load(output / network / "scores.npz") as scores:
             logits = scores["scores"].mean(axis=1)
             labels = scores["labels"]
