@@ -6,6 +6,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import NamedTuple
 
 import av
@@ -72,6 +73,7 @@ def _take(loader, batch, loaded: Loaded) -> None:
             loaded.off[row] = max(off, loaded.off.get(row, 0.0))
 
 
+@cache
 def decoded(path: str) -> dict[int, np.ndarray]:
     """The frames that FFmpeg decodes without reporting an error.
 
