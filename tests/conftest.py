@@ -1,8 +1,11 @@
-"""What every test gets: its own manifest cache, and arithmetic that does not fight over cores."""
+"""What every test gets: its own manifest cache, a process to probe clips, and a core to itself."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
 
 # Set before torch is imported: test processes run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +14,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tdn.pipelines import probe_workers
+from tdn.pipelines.subprocess_workers import Worker
 from tests.launch import real_clusters
 
 # Set before Triton is imported: without a GPU, its interpreter runs the kernels.
@@ -29,6 +34,24 @@ settings.load_profile("side by side")
 def manifest_cache(tmp_path_factory, monkeypatch):
     """No test sees another's manifests, nor the user's."""
     monkeypatch.setenv("TDN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def prober() -> Iterator[Worker]:
+    """A process that probes clips, from the first one on to the end."""
+    with closing(Worker(probe_workers._TASK, probe_workers._TIMEOUT)) as worker:
+        yield worker
+
+
+@pytest.fixture(autouse=True)
+def standing_prober(prober: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are probed by one process for all tests: to start one takes longer than its work."""
+
+    def ask(_task: str, requests: Iterable[Any], _workers: int, *, timeout: float):
+        for number, request in enumerate(requests):
+            yield number, prober.ask(request)
+
+    monkeypatch.setattr(probe_workers, "run_tasks", ask)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -35,6 +35,11 @@ SOURCES = {
 """Codec and container, and how it is written."""
 
 
+@pytest.fixture(autouse=True)
+def standing_prober() -> None:
+    """Not here: decoders may crash."""
+
+
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("sources")

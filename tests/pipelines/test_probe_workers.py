@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import pytest
+
 from tdn.pipelines import probe_workers
 from tdn.pipelines.probe import Request, probe
 from tdn.pipelines.probe_workers import probe_clips
 from tests.videos import write_video
+
+
+@pytest.fixture(autouse=True)
+def standing_prober() -> None:
+    """Not here: each call has processes of its own."""
 
 
 def test_results_are_those_of_one_process_in_order(tmp_path):

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tdn.pipelines import probe_workers
 from tdn.pipelines.frame_reading import iter_frames
 from tdn.pipelines.manifest_cache import manifest_of
-from tdn.pipelines.probe import probe
 from tests.pipelines.odd_videos import damage_packet, write_timed_video
 from tests.sources import write_frame_folder
 from tests.videos import read_number, rotate_mp4, write_list, write_video
@@ -33,17 +31,6 @@ ROWS = (
 GOOD = [0, 1, 2, 4, 5, 6, 7, 9, 10]
 FRAMES = {0: 25, 1: 13, 2: 9, 4: 12, 5: 1, 6: 5, 7: 25, 9: 6, 10: 7}
 """Of the good rows, how many frames."""
-
-
-@pytest.fixture(autouse=True)
-def quick_index(monkeypatch):
-    """Lists are indexed in this process: starting others takes longer than the work."""
-
-    def here(_task, requests, _workers, timeout):
-        for number, request in enumerate(requests):
-            yield number, probe(request)
-
-    monkeypatch.setattr(probe_workers, "run_tasks", here)
 
 
 @pytest.fixture(scope="session")
