@@ -31,7 +31,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-for-tests lint browser slurm
 	@if [ -n "$$CI" ] || $(FIND_BROWSER); then export TDN_NEEDS_BROWSER=1; fi; \
 	if [ -n "$$CI" ] || $(FIND_SLURM); then export TDN_NEEDS_SLURM=1; fi; \
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 trials: $(VENV)/installed-for-tests
 	TDN_KILL_TRIALS=$(TRIALS) $(RUN) -m pytest -v tests/tdn/training/test_kill_trials.py
