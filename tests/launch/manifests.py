@@ -27,12 +27,12 @@ def manifests(name: str) -> dict[str, Object]:
 
 
 def pod(name: str) -> Object:
-    """The pods' specification in a training's file."""
-    objects = manifests(name)
+    """The pods' specification of a training."""
     if name == "pytorchjob":
-        return objects["PyTorchJob"]["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
-    [group] = objects["TrainingRuntime"]["spec"]["template"]["spec"]["replicatedJobs"]
-    return group["template"]["spec"]["template"]["spec"]
+        spec = manifests(name)["PyTorchJob"]["spec"]
+        return spec["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
+    spec = manifests("runtime")["TrainingRuntime"]["spec"]["template"]["spec"]
+    return spec["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
 
 
 def container(name: str) -> Object:

@@ -28,7 +28,7 @@ from tests.launch.manifests import (
 GIB = {"Gi": 1, "Ti": 1024}
 
 
-@pytest.mark.parametrize("name", [*TRAININGS, "storage"])
+@pytest.mark.parametrize("name", [*TRAININGS, "runtime", "storage"])
 def test_a_manifest_fits_the_published_schema(name):
     found = {kind: kubernetes_errors(one) for kind, one in manifests(name).items()}
     assert not any(found.values()), found
@@ -48,7 +48,7 @@ def test_a_manifest_fits_the_published_schema(name):
     ],
 )
 def test_a_mistake_in_the_pods_does_not(monkeypatch, name, place, value):
-    objects = manifests(name)
+    objects = manifests("runtime" if name == "trainjob" else name)
     monkeypatch.setattr("tests.launch.manifests.manifests", lambda _: objects)
     part = pod(name)
     for key in place:
@@ -61,7 +61,7 @@ def test_a_mistake_in_the_pods_does_not(monkeypatch, name, place, value):
     ("name", "kind", "field"),
     [
         ("trainjob", "TrainJob", "podSpecOverrides"),
-        ("trainjob", "TrainingRuntime", "mlPolicies"),
+        ("runtime", "TrainingRuntime", "mlPolicies"),
         ("pytorchjob", "PyTorchJob", "pytorchReplicaSpec"),
         ("storage", "tdn-data", "accessMode"),
     ],
@@ -196,13 +196,14 @@ def test_variables_are_known_and_none_is_the_operators(name):
     sources = [*LAUNCH.rglob("*.sh"), *(ROOT / "tdn").rglob("*.py"), *ROOT.glob("pipelines/*.py")]
     known = "".join(path.read_text() for path in sources)
     assert [variable for variable in variables if variable not in known] == []
-    text = (LAUNCH / "kubernetes" / f"{name}.yaml").read_text()
+    file = "runtime" if name == "trainjob" else name
+    text = (LAUNCH / "kubernetes" / f"{file}.yaml").read_text()
     example = re.search(r"# - {name: (\w+), value", text)[1]
     assert example in (LAUNCH / "environment.sh").read_text()
 
 
 def test_a_run_that_was_asked_to_stop_is_started_again_and_does_not_count():
-    runtime = manifests("trainjob")["TrainingRuntime"]["spec"]["template"]["spec"]
+    runtime = manifests("runtime")["TrainingRuntime"]["spec"]["template"]["spec"]
     [rule] = runtime["failurePolicy"]["rules"]
     assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
     assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
@@ -214,7 +215,7 @@ def test_a_run_that_was_asked_to_stop_is_started_again_and_does_not_count():
 
 
 def test_the_job_and_its_pods_belong_together():
-    job, runtime = manifests("trainjob").values()
+    job, runtime = manifests("trainjob")["TrainJob"], manifests("runtime")["TrainingRuntime"]
     name = runtime["metadata"]["name"]
     assert job["spec"]["runtimeRef"] == {"kind": runtime["kind"], "name": name}
     [group] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
