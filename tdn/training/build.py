@@ -73,8 +73,8 @@ class Parts:
 def find_start(config: Config, folder: RunFolder, processes: Processes) -> Start:
     """Read the checkpoint that ``training.resume`` asks for, if there is one; all must call it.
 
-    The main process chooses, so that all go on from the same one. A launch that ``torchrun`` has
-    started again goes on with what it has begun, whatever its first start was to begin from.
+    The main process chooses, so that all go on from the same one. What ``torchrun`` or a cluster
+    has started again goes on with what it has begun, whatever its first start was to begin from.
 
     Raises:
         UserError: It cannot be read or is of another network.
@@ -99,7 +99,7 @@ def find_start(config: Config, folder: RunFolder, processes: Processes) -> Start
 
 def _find_checkpoint(resume: str, folder: RunFolder, again: bool) -> Found | None:
     """What a start begins from; ``again`` if it is not the first one of its launch."""
-    if not again:
+    if not again and this_launch().job is None:
         folder.launch.unlink(missing_ok=True)  # of a former launch, which may have had this name
     begun = folder.find_checkpoint("auto") if folder.has_begun() else None
     return begun or folder.find_checkpoint(resume)

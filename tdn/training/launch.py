@@ -1,8 +1,9 @@
-"""Which launch a process belongs to, by what ``torchrun`` says in the environment.
+"""Which launch a process belongs to, by what ``torchrun`` and the cluster say in the environment.
 
 A launch is one ``torchrun``. It starts the processes again after one of them has ended, with the
 same command: what that asks for once, such as to start over, holds for the launch and not for each
 of its starts; and a launch that was asked to stop is not to go on because it is started again.
+A cluster launches a job again that it has put back into its queue: the command is the same, too.
 """
 
 from __future__ import annotations
@@ -18,9 +19,16 @@ class Launch(NamedTuple):
     """The launch's; None without ``torchrun``. Not unique: that is up to --rdzv-id."""
     restarts: int
     """How often this machine's ``torchrun`` has started the processes again."""
+    job: str | None = None
+    """The job that it belongs to, and no other job; None where nothing launches again by itself."""
+
+    @property
+    def beginner(self) -> str | None:
+        """Who begins a run, once: the job, or else the launch."""
+        return self.job or self.name
 
 
 def this_launch() -> Launch:
     """The start that this process belongs to."""
     restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    return Launch(os.environ.get("TORCHELASTIC_RUN_ID"), restarts)
+    return Launch(os.environ.get("TORCHELASTIC_RUN_ID"), restarts, os.environ.get("TDN_JOB"))

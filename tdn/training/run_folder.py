@@ -104,9 +104,9 @@ class RunFolder:
             self._go_back(resumed_from, step)
         self.interrupted.unlink(missing_ok=True)
         write_atomically(self.config, lambda file: file.write(config_yaml.encode()), REMEDY)
-        launch = this_launch()
-        if launch.name is not None:
-            name = launch.name.encode()
+        beginner = this_launch().beginner
+        if beginner is not None:
+            name = beginner.encode()
             write_atomically(self.launch, lambda file: file.write(name), REMEDY)
 
     def holds(self, checkpoint: Path) -> bool:
@@ -114,8 +114,8 @@ class RunFolder:
         return checkpoint.resolve().parent == self.checkpoints.resolve()
 
     def has_begun(self) -> bool:
-        """Whether this launch has begun a run here, in this start or a former one."""
-        name = this_launch().name
+        """Whether this launch, or its job, has begun a run here, in this start or a former one."""
+        name = this_launch().beginner
         return name is not None and self.launch.exists() and self.launch.read_text() == name
 
     def stopped_before(self) -> bool:
@@ -126,9 +126,10 @@ class RunFolder:
         """
         if not self.interrupted.exists():
             return False
-        note, (name, restarts) = json.loads(self.interrupted.read_text()), this_launch()
-        saved = note["step"] is not None
-        return saved and name is not None and note["launch"] == name and note["restarts"] < restarts
+        note, launch = json.loads(self.interrupted.read_text()), this_launch()
+        if note["step"] is None or launch.name is None:
+            return False
+        return note["launch"] == launch.name and note["restarts"] < launch.restarts
 
     def earlier(self) -> list[Path]:
         """The checkpoints before the last one, the newest first."""

@@ -72,13 +72,11 @@ def saved(trial: Trial) -> int:
 
 def test_a_training_that_is_stopped_and_loses_a_node_ends_like_one_undisturbed(jobs, cluster):
     """It is one job, which the script and Slurm put back. Beside it, one is warned by Slurm."""
-    warned = jobs.submit("--partition=spare", "--time=1", SCRIPT, "train", TDN_MAX_REQUEUES="0")
+    warned = jobs.submit("--partition=spare", "--time=4", SCRIPT, "train", TDN_MAX_REQUEUES="0")
     videos = make_videos(jobs.folder / "videos")
     trial, whole = (Trial(jobs.folder / name, videos) for name in ("trial", "whole"))
-    job, other = (
-        jobs.submit("--nodes=2", SCRIPT, "train", "--config", run.config, python=sys.executable)
-        for run in (trial, whole)
-    )
+    words = ("--nodes=2", SCRIPT, "train", "--training.resume", "none", "--config")
+    job, other = (jobs.submit(*words, run.config, python=sys.executable) for run in (trial, whole))
     cluster.wait_until(lambda: saved(trial) >= 2, "the first steps")
     cluster.cancel("--signal=USR2", job)
     cluster.wait_until((trial.run / "interrupted.json").exists, "the marker")
@@ -101,16 +99,16 @@ def test_a_training_that_is_stopped_and_loses_a_node_ends_like_one_undisturbed(j
     logs = list((jobs.folder / f"slurm-{job}.ranks").glob("start-3/n[12]/*/attempt_0/0/stdout.log"))
     assert len(logs) == 2
     assert any("complete after" in log.read_text() for log in logs)
-    ended = cluster.wait_for(warned)  # three minutes before its end: at once
+    ended = cluster.wait_for(warned)  # three minutes before its end, and a little more
     assert (ended["JobState"], ended["ExitCode"]) == ("FAILED", "75:0")
     assert "saved\n" in jobs.said(warned)
 
 
 def test_a_job_is_put_back_so_often_but_not_for_ever(jobs, cluster):
-    """The script may be told, as Slurm does, or both script and nodes."""
+    """The nodes may be told, as Slurm does, or the script, too."""
     job = jobs.submit("--nodes=2", SCRIPT, "train", TDN_MAX_REQUEUES="1")
     jobs.wait_for_work(0, 1)
-    cluster.cancel("--batch", "--signal=USR2", job)
+    cluster.cancel("--signal=USR2", job)
     jobs.wait_for_work(0, 1)
     cluster.cancel("--full", "--signal=USR2", job)
     ended = cluster.wait_for(job)

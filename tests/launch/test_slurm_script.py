@@ -124,7 +124,7 @@ def test_nodes_meet_at_the_address_of_the_first_one(job):
         (TRAIN, {"TDN_CONTAINER": "gone.sif"}, "gone.sif is not there"),
         (TRAIN, {"TDN_CONTAINER": "docker://tdn"}, "no Pyxis"),
         (TRAIN, {"TDN_PYTHON": "/gone/python"}, "/gone/python is not there"),
-        (TRAIN, {"TDN_LOGS": "sweep.txt"}, "logs cannot be written"),
+        (TRAIN, {"TDN_LOGS": "sweep.txt"}, "set TDN_LOGS"),
     ],
 )
 def test_a_mistake_is_told_in_a_line_and_ends_the_job(job, words, environment, told):

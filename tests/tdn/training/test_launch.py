@@ -60,6 +60,22 @@ def test_a_launch_that_is_started_again_goes_on_with_what_it_has_begun(
     assert starts(folder) == [first]
 
 
+def test_a_job_that_is_launched_again_goes_on_with_what_it_has_begun(
+    tmp_path, tiny, start, monkeypatch
+):
+    run(tmp_path, training__epochs=1)  # what another job has left
+    for requeues, at in enumerate([(1, 2), (2, 1)]):
+        monkeypatch.setenv("TDN_JOB", "job")
+        start(f"job-{requeues}", 0)
+        tiny.hooks["train"] = ask_to_stop(at)
+        assert not run(tmp_path, training__resume="none").completed
+    assert starts(tmp_path) == [0, 8]
+    tiny.hooks.clear()
+    monkeypatch.setenv("TDN_JOB", "another job")
+    assert run(tmp_path, training__resume="none").completed
+    assert starts(tmp_path) == [0]
+
+
 def test_a_machine_that_comes_is_no_restart_that_is_counted(tmp_path, tiny, start, monkeypatch):
     start("job", 0)
     crash(tmp_path, tiny, (1, 2), training__resume="none")
