@@ -14,7 +14,7 @@
 #
 # Settings:
 #   TDN_PREFLIGHT=off    train without examining nodes and links first
-#   TDN_PREFLIGHT_WAIT=S seconds that the preflight waits for nodes to come (60)
+#   TDN_PREFLIGHT_WAIT=S seconds that the preflight waits for nodes to come (40)
 #   TDN_NUMA=off         do not bind processes to the cores near their GPU
 #   TDN_LOGS=DIR         what each process printed: DIR/<run>/attempt_<n>/<rank>/std*.log (logs)
 #   TDN_PYTHON=PATH      the interpreter that has tdn (.venv of this checkout, else python3)

@@ -19,8 +19,8 @@ or DALI on some node, a run folder that not all see, links that do not work. Wha
 a warning: slow devices and links, held-back clocks, old but repaired errors, other drivers or
 GPUs, clocks that differ. 0: training can start; 2: a mistake in the words or variables.
 
-It ends within two minutes, half of them for nodes to come (TDN_PREFLIGHT_WAIT=SECONDS gives them
-more, where a scheduler starts nodes one after the other); usually it takes seconds. The run folder
+It ends within two minutes, of which nodes have 40 seconds to come (TDN_PREFLIGHT_WAIT=SECONDS gives
+them more, where a scheduler starts one after the other); usually it takes seconds. The run folder
 gets preflight.json, whose fields tdn/preflight/report.py describes.
 """
 

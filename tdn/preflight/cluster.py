@@ -28,6 +28,8 @@ class Cluster(NamedTuple):
     """This node's number; None where it takes the next free one."""
     keeps_store: bool | None = True
     """Whether the store is this process's; None: the one's whose address ``host`` is."""
+    prefix: str = "preflight"
+    """Of all that is in the store, which may be one that others use, or have used."""
 
 
 def from_environment(variables: Mapping[str, str], count_gpus: Callable[[], int]) -> Cluster:
@@ -77,6 +79,7 @@ def _started_by_torchrun(variables: Mapping[str, str]) -> Cluster:
         host=variables["MASTER_ADDR"],
         port=int(variables["MASTER_PORT"]),
         node=node,
+        prefix=f"preflight {variables.get('TORCHELASTIC_RESTART_COUNT', '0')}",
         keeps_store=node == 0 and variables.get("TORCHELASTIC_USE_AGENT_STORE") != "True",
     )
 

@@ -23,14 +23,14 @@ from tdn.preflight.table import table
 from tdn.preflight.worker import Plan
 from tdn.preflight.workers import Workers
 
-WAIT = 60.0
+WAIT = 40.0
 """Seconds for nodes to come; TDN_PREFLIGHT_WAIT overrides it."""
-LIMIT = 90.0
+LIMIT = 65.0
 """Seconds in which nodes come and are examined; with measuring and margins two minutes."""
-EXAMINE = 30.0
+EXAMINE = 25.0
 """Seconds for a node's checks at least, however long others were waited for."""
-MEASURE = 20.0
-"""Seconds for the workers."""
+MEASURE = 45.0
+"""Seconds for the workers: hundreds of GPUs take some ten to connect."""
 _MARGIN = 4.0
 """Seconds by which others are more patient than the one that decides."""
 _LEAVE = 2.0

@@ -62,6 +62,7 @@ def plan_for(roll: Roll, reports: Mapping[int, NodeReport], seconds: float) -> P
         backend="nccl" if all(node.gpus for node in nodes) else "gloo",
         host=roll.host,
         port=roll.port,
+        prefix=roll.prefix,
         names=roll.names,
         processes=[node.processes for node in nodes],
         seconds=seconds,

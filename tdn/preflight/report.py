@@ -1,7 +1,7 @@
 """preflight.json: what a preflight found and measured, for programs.
 
 ``{"tdn", "time", "seconds", "can_start", "backend", "nodes", "findings", "devices", "pairs",
-"sums", "latency_seconds", "bytes_per_second"}``:
+"sums", "links"}``:
 
 time: When it began, in seconds since 1970. seconds: What it took.
 nodes: [{"name", "processes", "gpus", "facts": {what: value}, "interface",
@@ -15,8 +15,11 @@ pairs: [{"nodes": [name, name], "bytes_per_second", "latency_seconds"}] between 
     direction while both send, of all their processes together.
 sums: [{"scope", "processes", "bytes", "seconds", "bus_bytes_per_second"}] of all-reduces over all
     processes, or within a node (the slowest); the last rate is 2 (n-1)/n bytes / seconds.
-bytes_per_second, latency_seconds: between nodes as usual here, the median of the better half;
-    null of a single node.
+links: {"node_bandwidth", "node_latency", "link_bandwidth", "link_latency"}, what
+    ``benchmarks/scaling.py --preflight`` takes: bytes per second and direction of a process to its
+    neighbours in a node, by the best of the sums there, and seconds of a message, by the smallest;
+    bytes per second of a node to others, and seconds of a message: the median of the better half
+    of all pairs. Null where there are no neighbours or other nodes.
 
 What was not measured, because training cannot start, is empty or null.
 """
@@ -36,6 +39,7 @@ from tdn.preflight.slow import usual
 from tdn.preflight.speeds import Measured
 
 NAME = "preflight.json"
+_LINKS = ("node_bandwidth", "node_latency", "link_bandwidth", "link_latency")
 
 
 def report(
@@ -93,8 +97,7 @@ def _node(name: str, node: NodeReport) -> dict[str, Any]:
 
 def _measured(names: Sequence[str], measured: Measured | None) -> dict[str, Any]:
     if measured is None:
-        nothing = {"latency_seconds": None, "bytes_per_second": None}
-        return {"devices": [], "pairs": [], "sums": [], **nothing}
+        return {"devices": [], "pairs": [], "sums": [], "links": dict.fromkeys(_LINKS)}
     rates, times = measured.bandwidth, measured.latency
     devices = [
         {"node": names[node], "process": place, **speed._asdict()}
@@ -116,6 +119,20 @@ def _measured(names: Sequence[str], measured: Measured | None) -> dict[str, Any]
         "devices": devices,
         "pairs": pairs,
         "sums": sums,
-        "bytes_per_second": usual(list(rates.values())) if rates else None,
-        "latency_seconds": 1 / usual([1 / value for value in times.values()]) if times else None,
+        "links": _links(measured),
     }
+
+
+def _links(measured: Measured) -> dict[str, float | None]:
+    found: dict[str, float | None] = dict.fromkeys(_LINKS)
+    scope = "all" if len(measured.names) == 1 else "node"
+    within = [each for each in measured.sums if each.scope == scope]
+    if within:
+        smallest = min(within, key=lambda each: each.bytes)
+        found["node_bandwidth"] = max(each.bus_bytes_per_second for each in within)
+        # A ring passes a message on so many times.
+        found["node_latency"] = smallest.seconds / (2 * (smallest.processes - 1))
+    if measured.pairs:
+        found["link_bandwidth"] = usual(list(measured.bandwidth.values()))
+        found["link_latency"] = 1 / usual([1 / value for value in measured.latency.values()])
+    return found

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from tdn.errors import UserError
 
+_WITH_FOLDER = ("train", "evaluate")
+"""Commands that write into a run folder."""
+
 
 class Request(NamedTuple):
     """A run."""
@@ -16,7 +19,7 @@ class Request(NamedTuple):
     words: tuple[str, ...] = ()
     """The configuration's file and what overrides it; nothing for a command without one."""
     output: Path | None = None
-    """Its folder."""
+    """Its folder, if it has one."""
     on_gpu: bool = True
     """Whether it takes GPUs where there are any."""
     configuration: str = ""
@@ -53,7 +56,7 @@ def read_request(words: Sequence[str]) -> Request:
         return request
     data = config.data
     return request._replace(
-        output=Path(config.output),
+        output=Path(config.output) if words[0] in _WITH_FOLDER else None,
         on_gpu=config.training.device != "cpu",
         configuration=hashlib.sha256(dump_config(config).encode()).hexdigest()[:12],
         lists=tuple(filter(None, (data.train_list, data.validation_list))),

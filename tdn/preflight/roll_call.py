@@ -49,7 +49,8 @@ class Roll(NamedTuple):
     board: Board
     """Where they read what each has found."""
     store: dist.Store
-    """What keeps the board; at this address for processes to connect to."""
+    """What keeps the board: a part, by this name, of what is at this address."""
+    prefix: str
     host: str
     port: int
     node: int
@@ -88,7 +89,8 @@ def call(
     """
     began = time.monotonic()
     deadline = began + wait
-    store, keeps = _open_store(cluster, deadline)
+    connection, keeps = _open_store(cluster, deadline)
+    store = dist.PrefixStore(cluster.prefix, connection)
     board = Board(store)
     place = cluster.node
     if place is None:
@@ -113,10 +115,12 @@ def call(
         raise UserError(
             f"{platform.node()}: came too late, the others went on; start all nodes together"
         )
-    port = cluster.port or getattr(store, "port", 0)
+    port = connection.port
     node = sorted(came).index(place)
     names = _distinct(list(came.values()))
-    return Roll(board, store, cluster.host, port, node, names, ahead, roll["waited"])
+    return Roll(
+        board, store, cluster.prefix, cluster.host, port, node, names, ahead, roll["waited"]
+    )
 
 
 def _wait_for_all(
@@ -160,7 +164,7 @@ def _missing(cluster: Cluster, came: dict[int, str], wait: float) -> str:
     )
 
 
-def _open_store(cluster: Cluster, deadline: float) -> tuple[dist.Store, bool]:
+def _open_store(cluster: Cluster, deadline: float) -> tuple[dist.TCPStore, bool]:
     """The store, and whether this process keeps it."""
     address, keeps = (cluster.host, cluster.port), cluster.keeps_store
     if address[1] == 0:
@@ -192,7 +196,7 @@ def _open_store(cluster: Cluster, deadline: float) -> tuple[dist.Store, bool]:
         ) from None
 
 
-def _server(address: tuple[str, int]) -> dist.Store:
+def _server(address: tuple[str, int]) -> dist.TCPStore:
     return dist.TCPStore(*address, is_master=True, wait_for_workers=False)
 
 

@@ -61,7 +61,7 @@ def _well(names: Sequence[str], groups: Sequence[tuple[str, list[Finding]]]) -> 
 
 def _verdict(found: Found, seconds: float) -> str:
     failed = sorted({name for name, finding in found if finding.level == "fail"})
-    warnings = sum(finding.level == "warn" for _, finding in found)
+    warnings = len({finding for _, finding in found if finding.level == "warn"})
     told = f"{warnings} warning{'' if warnings == 1 else 's'}; {seconds:.0f} s"
     if not failed:
         return f"preflight: training can start; {told}"

@@ -35,6 +35,8 @@ class Plan:
     """nccl or gloo."""
     host: str
     port: int
+    prefix: str
+    """Of what is theirs in the store there."""
     names: Sequence[str]
     """Of the nodes."""
     processes: Sequence[int]
@@ -80,8 +82,7 @@ def measure(plan: Plan, store: dist.Store) -> dict[str, Any]:
         board.write(f"stand {team.rank}", json.dumps([step, text]))
 
     say(0, "meeting the other processes")
-    on_gpu = team.device.type == "cuda"
-    if on_gpu:
+    if team.device.type == "cuda":
         torch.cuda.set_device(team.device)
     dist.init_process_group(
         plan.backend,
@@ -89,7 +90,6 @@ def measure(plan: Plan, store: dist.Store) -> dict[str, Any]:
         rank=team.rank,
         world_size=sum(team.processes),
         timeout=timedelta(seconds=plan.seconds),
-        device_id=team.device if on_gpu else None,
     )
     dist.barrier()
     say(1, "measuring its device")
@@ -115,7 +115,8 @@ def main() -> None:
     """Do what the line of input says, put the result up, and end."""
     plan = Plan.from_json(sys.stdin.readline() or sys.exit(0))
     threading.Thread(target=_end_with_input, daemon=True).start()
-    store = dist.TCPStore(plan.host, plan.port, is_master=False)
+    connection = dist.TCPStore(plan.host, plan.port, is_master=False)
+    store = dist.PrefixStore(plan.prefix, connection)
     try:
         result = measure(plan, store)
     except Exception as error:  # whatever NCCL, gloo and the driver may raise

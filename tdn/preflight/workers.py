@@ -30,6 +30,7 @@ class Workers:
                 stdout=sys.stderr,  # of NCCL, if NCCL_DEBUG is set
                 text=True,
                 env={**os.environ, **path},
+                start_new_session=True,  # Ctrl-C is the starting process's
             )
             for _ in range(count)
         ]

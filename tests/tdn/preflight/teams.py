@@ -45,12 +45,12 @@ def run_team(processes, prepare):
     """
     store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     names = tuple("abcdefgh"[: len(processes)])
-    plan = Plan("gloo", "localhost", store.port, names, processes, 30.0)
+    plan = Plan("gloo", "localhost", store.port, "", names, processes, 30.0)
     places = [(node, place) for node, count in enumerate(processes) for place in range(count)]
     results = _FORK.Queue()
     workers = []
     for rank, (node, place) in enumerate(places):
-        own = Plan("gloo", "localhost", store.port, names, processes, 30.0, node, place)
+        own = Plan("gloo", "localhost", store.port, "", names, processes, 30.0, node, place)
         todo = (own, ("localhost", store.port), prepare.get(rank, lambda: None), results)
         workers.append(_FORK.Process(target=_work, args=todo, daemon=True))
         workers[-1].start()
@@ -59,7 +59,7 @@ def run_team(processes, prepare):
     finally:
         for worker in workers:
             worker.kill()
-    return Roll(Board(store), store, "localhost", store.port, 0, names, 0.0, 0.0), plan, found
+    return Roll(Board(store), store, "", "localhost", store.port, 0, names, 0.0, 0.0), plan, found
 
 
 def judge_team(processes, prepare):

@@ -71,8 +71,9 @@ def test_a_process_of_torchrun(agent, keeps):
         "MASTER_ADDR": "head",
         "MASTER_PORT": "7",
         "TORCHELASTIC_USE_AGENT_STORE": agent,
+        "TORCHELASTIC_RESTART_COUNT": "1",
     }
-    assert read(**set_by_torchrun) == Cluster(2, 2, 8, "head", 7, 0, keeps)
+    assert read(**set_by_torchrun) == Cluster(2, 2, 8, "head", 7, 0, keeps, "preflight 1")
     assert not read(**set_by_torchrun | {"GROUP_RANK": "1"}).keeps_store
 
 

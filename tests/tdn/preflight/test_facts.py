@@ -79,3 +79,4 @@ def test_a_request_is_read_and_not_carried_out(tmp_path):
     assert bad.words
     assert bad.output is None
     assert read_request(["doctor"]) == Request()
+    assert read_request(["summary", *words[1:3]]).output is None

@@ -16,7 +16,7 @@ from tdn.training.board import Board
 
 NAMES = ("a", "b", "c")
 REPORT = NodeReport(1, 0, [ok("dali", "runs")], {"torch": "2.13.0"})
-PLAN = Plan("gloo", "localhost", 1, NAMES, (1, 2, 1), 20.0)
+PLAN = Plan("gloo", "localhost", 1, "", NAMES, (1, 2, 1), 20.0)
 """Rank 0 is on a, 1 and 2 on b, 3 on c."""
 GOOD = {"device": [], "pairs": [], "sums": [], "slowed": []}
 
@@ -26,7 +26,7 @@ def roll(monkeypatch):
     monkeypatch.setattr(first, "_ALIVE", 0.3)
     monkeypatch.setattr(first, "_AFTERMATH", 0.1)
     store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    return Roll(Board(store), store, "localhost", store.port, 0, NAMES, 0.0, 0.0)
+    return Roll(Board(store), store, "", "localhost", store.port, 0, NAMES, 0.0, 0.0)
 
 
 @pytest.fixture

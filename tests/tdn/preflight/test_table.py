@@ -30,7 +30,7 @@ def test_what_is_not_right_stands_by_its_node_with_its_remedy():
     assert "node9" in text[4]
     assert not any("node7" in line or "node9" in line for line in text[6:-1])
     assert "cannot start because of node7;" in text[-1]
-    assert "2 warnings" in text[-1]
+    assert "1 warning;" in text[-1]
 
 
 def test_what_all_have_is_told_once():
