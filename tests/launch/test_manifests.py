@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +96,14 @@ def test_a_mistake_in_the_task_does_not(change):
     assert skypilot_errors({**task(), **change})
 
 
+@pytest.mark.parametrize("part", ["setup", "run"])
+def test_the_tasks_scripts_are_clean(part):
+    shellcheck = [Path(sys.prefix) / "bin" / "shellcheck", "--shell=bash", "-"]
+    done = subprocess.run(shellcheck, input=task()[part], capture_output=True, text=True)
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
 def words(name: str) -> list[str]:
     """What `tdn` is called with."""
     if name != "skypilot":
@@ -172,6 +183,19 @@ def test_the_image_is_the_same_everywhere():
         security = pod(name)["securityContext"]
         assert (str(security["runAsUser"]), str(security["runAsGroup"])) == user
         assert security["runAsNonRoot"]
+
+
+def test_the_image_is_built_of_all_that_the_product_is_made_of():
+    recipe = (LAUNCH / "Dockerfile").read_text()
+    homes = re.search(r"HOMES = {(.+)}", (ROOT / "setup.py").read_text())[1]
+    needed = {*re.findall(r': "(\w+)"', homes), "README.md"}  # which setup.py reads
+    needed |= set(re.search(r"&& mv (.+) /opt/tdn/", recipe)[1].split())
+    needed |= set(re.search(r"^COPY (.+) \./$", recipe, re.MULTILINE)[1].split())
+    ignored, *allowed = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] in "*!"
+    ]
+    assert ignored == "*"
+    assert {f"!{name}" for name in needed} <= set(allowed)
 
 
 @pytest.mark.parametrize("name", TRAININGS)
