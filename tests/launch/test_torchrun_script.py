@@ -1,0 +1,193 @@
+"""launch/torchrun.sh with stand-ins for ssh and for what it starts; real hosts are beside."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HOSTS = "localhost,127.0.0.1"
+"""Names that are known everywhere."""
+
+NODE = """#!/usr/bin/env bash
+# Notes what it is told, and does what the command says.
+env | grep -E '^(PET|NCCL|GLOO)_' > "$1/$PET_LOCAL_ADDR.env"
+trap 'echo asked; touch "$1/$PET_LOCAL_ADDR.asked"; exit 1' TERM
+for word in "${@:2}"; do echo "argument $word"; done
+touch "$1/$PET_LOCAL_ADDR.ready"
+[[ ! -e "$1/fails" || "$PET_LOCAL_ADDR" != localhost ]] || exit 3
+while [[ -e "$1/works" ]]; do sleep 0.05; done
+"""
+
+
+class Checkout:
+    """A folder with the script and a stand-in for node.sh, and words to start it with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "a checkout"
+        launch = self.folder / "launch"
+        launch.mkdir(parents=True)
+        self.script = Path(shutil.copy(ROOT / "launch/torchrun.sh", launch))
+        (launch / "node.sh").write_text(NODE)
+        (launch / "node.sh").chmod(0o755)
+        self.ssh = folder / "ssh"
+        self.ssh.write_text('#!/usr/bin/env bash\ncd / && exec bash -c "${*:2}"\n')
+        self.ssh.chmod(0o755)
+
+    def start(self, *words: str, **settings: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.script, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"TDN_SSH": str(self.ssh), "PET_NPROC_PER_NODE": "4"} | settings,
+        )
+
+    def run(self, *words: str, **settings: str) -> tuple[int, str]:
+        process = self.start(*words, **settings)
+        said, _ = process.communicate(timeout=60)
+        return process.returncode, said
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def flag(self, name: str) -> None:
+        self.path(name).touch()
+
+    def wait_for(self, ending: str) -> None:
+        """Until both hosts have left a file."""
+        deadline = time.monotonic() + 60
+        while not all(self.path(f"{host}.{ending}").exists() for host in HOSTS.split(",")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def settings(self, host: str) -> dict[str, str]:
+        lines = self.path(f"{host}.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_every_host_is_told_where_all_meet_and_what_to_run(checkout):
+    status, said = checkout.run(
+        *("--hosts", HOSTS, "--port", "4711"), str(checkout.folder), "a word", "it's", "$HOME"
+    )
+    assert status == 0, said
+    first, second = (checkout.settings(host) for host in HOSTS.split(","))
+    for settings in (first, second):
+        assert settings["PET_NNODES"] == "2"
+        assert settings["PET_NPROC_PER_NODE"] == "4"
+        assert settings["PET_RDZV_BACKEND"] == "c10d"
+        assert settings["PET_RDZV_ENDPOINT"] == "localhost:4711"
+    assert first["PET_RDZV_ID"] == second["PET_RDZV_ID"]
+    assert [each["PET_RDZV_CONF"] for each in (first, second)] == ["is_host=1", "is_host=0"]
+    for host in HOSTS.split(","):
+        for word in ("a word", "it's", "$HOME"):
+            assert f"[{host}] argument {word}\n" in said
+
+
+def test_two_starts_are_not_taken_for_one(checkout):
+    words = ("--hosts", HOSTS, str(checkout.folder))
+    assert checkout.run(*words)[0] == 0
+    former = checkout.settings("localhost")["PET_RDZV_ID"]
+    assert checkout.run(*words)[0] == 0
+    assert checkout.settings("localhost")["PET_RDZV_ID"] != former
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_request_to_stop_reaches_all_hosts(checkout, number):
+    checkout.flag("works")
+    process = checkout.start("--hosts", HOSTS, str(checkout.folder))
+    checkout.wait_for("ready")
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    checkout.wait_for("asked")
+
+
+def test_so_does_the_end_of_the_script_itself(checkout):
+    checkout.flag("works")
+    process = checkout.start("--hosts", HOSTS, str(checkout.folder))
+    checkout.wait_for("ready")
+    process.kill()
+    process.communicate(timeout=60)
+    checkout.wait_for("asked")
+
+
+def test_where_a_host_fails_the_others_are_asked_to_stop(checkout):
+    checkout.flag("works")
+    checkout.flag("fails")
+    status, said = checkout.run("--hosts", HOSTS, "--grace", "0", str(checkout.folder))
+    assert status == 3, said
+    assert checkout.path("127.0.0.1.asked").exists()
+    assert not checkout.path("localhost.asked").exists()
+    assert "host localhost ended with status 3" in said
+
+
+def test_what_is_printed_does_the_same_by_hand(checkout):
+    status, said = checkout.run("--hosts", HOSTS, "--print", str(checkout.folder), "a word")
+    assert status == 0
+    commands = re.findall(r"^  (cd .*)$", said, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        subprocess.run(["bash", "-c", command], check=True, cwd="/", capture_output=True)
+    first, second = (checkout.settings(host) for host in HOSTS.split(","))
+    assert first["PET_RDZV_ID"] == second["PET_RDZV_ID"]
+    assert second["PET_NPROC_PER_NODE"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("train",), "--hosts"),
+        (("--hosts", "a,,b", "train"), "--hosts"),
+        (("--hosts", "a,b,a", "train"), "a stands there twice"),
+        (("--hosts", "a;true", "train"), "a;true"),
+        (("--hosts", "a,b"), "say what to run"),
+        (("--hosts",), "--hosts"),
+        (("--hosts", "a,b", "--port", "0", "train"), "--port"),
+        (("--hosts", "a,b", "--port", "65535", "train"), "--port"),
+        (("--hosts", "a,b", "--grace", "soon", "train"), "--grace"),
+        (("--hosts", "a,b", "--node", "2", "--id", "x", "train"), "0 to 1"),
+        (("--hosts", "a,b", "--node", "1", "train"), "--id"),
+        (("--hosts", "a,b", "--gpus", "4", "train"), "--gpus"),
+        (("--hosts", "a.invalid,b", "--node", "1", "--id", "x", "train"), "a.invalid is not known"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(checkout, words, named):
+    status, said = checkout.run(*words)
+    assert status == 2
+    assert named in said
+    assert said.count("\n") == 1
+
+
+def test_a_checkout_that_a_host_lacks_is_told_for_each(checkout):
+    status, said = checkout.run("--hosts", HOSTS, "--path", "/no where", "train")
+    assert status == 2
+    for host in HOSTS.split(","):
+        assert f"[{host}] torchrun.sh: /no where is not on {host}" in said
+
+
+def test_a_missing_ssh_is_told(checkout):
+    status, said = checkout.run("--hosts", HOSTS, "train", TDN_SSH="no-such-ssh -p 22")
+    assert status == 2
+    assert "no-such-ssh" in said
+
+
+def test_the_help_is_the_whole_head_of_the_script(checkout):
+    status, said = checkout.run("--help")
+    assert status == 0
+    assert said.startswith("Training")
+    assert "Status: 0 done, 75 stopped" in said
+    assert "set -" not in said

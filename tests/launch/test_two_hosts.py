@@ -1,0 +1,199 @@
+"""A real training across two hosts, whose link is cut and of which one is turned off.
+
+It must come to the same end as one on a single host that nothing happens to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.launch.two_hosts import NAMES, TwoHosts, two_hosts
+from tests.tdn.training.kill_trials import CONFIG, STEPS, assert_same_end, make_videos
+from tests.tdn.training.runs import events
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 12
+SOME = 3
+"""Steps between one mishap and the next: few, so that the run is not over before the last."""
+TIME_LIMIT = 120
+"""Seconds for anything."""
+
+
+class Launch:
+    """A command that was started, and what it says."""
+
+    def __init__(self, words: list[str | Path], output: Path, **settings: str) -> None:
+        self.output = output
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(
+                words,
+                stdout=file,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env=_environment(output.parent) | settings,
+            )
+
+    def ends(self, *statuses: int) -> str:
+        """Wait until it does, with one of these statuses; what it said."""
+        status = self.process.wait(TIME_LIMIT)
+        said = self.output.read_text()
+        assert status in statuses, said
+        return said
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + TIME_LIMIT
+        while not condition():
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, self.output.read_text()
+            time.sleep(0.02)
+
+    def __enter__(self) -> Launch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """No other launch's, and for both hosts the same."""
+    cluster = ("PET_", "TDN_", "RANK", "WORLD_SIZE", "MASTER_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(cluster)}
+    return kept | {
+        "OMP_NUM_THREADS": "1",
+        "TDN_PYTHON": sys.executable,
+        "TDN_PREFLIGHT": "off",
+        "TDN_CACHE": str(folder / "cache"),
+        "TDN_LOGS": str(folder / "logs"),
+    }
+
+
+class Run:
+    """A run of two processes, in a folder of its own."""
+
+    def __init__(self, folder: Path, videos: Path, hosts: TwoHosts) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        self.hosts = hosts
+        config = folder / "config.yaml"
+        text = CONFIG.replace("LIST", f"'{videos}'").replace("OUTPUT", f"'{self.run}'")
+        config.write_text(text.replace("EPOCHS", str(EPOCHS)))
+        self._command = ("train", "--config", config)
+        self._torchrun = (ROOT / "launch/torchrun.sh", "--hosts", ",".join(NAMES))
+
+    def on_one_host(self) -> Launch:
+        """Start it on this one."""
+        return self._launch([ROOT / "launch/node.sh", *self._command], PET_NPROC_PER_NODE="2")
+
+    def by_ssh(self, *settings: str) -> Launch:
+        """Start it on both hosts, from elsewhere."""
+        words = [*self._torchrun, *self._command, *settings]
+        return self._launch(words, TDN_SSH=str(self.hosts.ssh), PET_MAX_RESTARTS="0")
+
+    def by_hand(self, place: int) -> Launch:
+        """Start one host's part, on it."""
+        words = [*self._torchrun, "--node", str(place), "--id", "by-hand", *self._command]
+        return self._launch(self.hosts.words(place, *words))
+
+    def _launch(self, words: list[str | Path], **settings: str) -> Launch:
+        number = len(list(self.folder.glob("*.txt")))
+        return Launch(words, self.folder / f"{number}.txt", **settings)
+
+    def goes_on(self, launch: Launch) -> None:
+        """Wait for some more steps; the last ones are far."""
+        step = self._saved() + SOME
+        launch.wait_for(lambda: self._saved() >= step)
+        assert step < EPOCHS * STEPS
+
+    def _saved(self) -> int:
+        """The step of the newest checkpoint but one."""
+        names = [path.stem for path in (self.run / "checkpoints").glob("step-*.pt")]
+        return max((int(name.removeprefix("step-")) for name in names), default=0)
+
+    def is_nowhere(self) -> bool:
+        return not self.hosts.processes(0) + self.hosts.processes(1)
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[TwoHosts]:
+    with two_hosts(tmp_path) as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def runs(tmp_path: Path, hosts: TwoHosts) -> tuple[Run, Run]:
+    """One across both hosts, and the same again."""
+    videos = make_videos(tmp_path / "videos")
+    for name in ("two", "one"):
+        (tmp_path / name).mkdir()
+    return Run(tmp_path / "two", videos, hosts), Run(tmp_path / "one", videos, hosts)
+
+
+def test_a_run_outlives_requests_cuts_and_the_loss_of_a_host(runs):
+    """And whoever is lost is named on the other side."""
+    run, whole = runs
+    outlive_a_cut_of_20_seconds(run, whole)
+    name_the_lost_host_on_either_side(run)
+    take_a_host_back(run)
+    assert_same_end(*(SimpleNamespace(run=each.run) for each in runs))
+    sessions = [event["step"] for event in events(run.run, "start")]
+    assert len(sessions) == 4
+    assert sessions == sorted(set(sessions))
+
+
+def outlive_a_cut_of_20_seconds(run: Run, whole: Run) -> None:
+    """Meanwhile the other run is trained without a mishap. Then this one is asked to stop."""
+    with run.by_ssh() as launch:
+        run.goes_on(launch)
+        run.hosts.cut()
+        cut_at = time.monotonic()
+        with whole.on_one_host() as undisturbed:
+            undisturbed.ends(0)
+        time.sleep(max(0.0, cut_at + 20 - time.monotonic()))
+        run.hosts.mend()
+        run.goes_on(launch)
+        launch.process.send_signal(signal.SIGTERM)
+        said = launch.ends(75)
+    assert "lost host" not in said
+    assert json.loads((run.run / "interrupted.json").read_text())["step"] < EPOCHS * STEPS
+    assert run.is_nowhere()
+
+
+def name_the_lost_host_on_either_side(run: Run) -> None:
+    """The link is cut for good."""
+    with run.by_ssh("--training.host_timeout", "8") as launch:
+        run.goes_on(launch)
+        run.hosts.cut()
+        said = launch.ends(1, 128 + signal.SIGKILL)
+    for name, other in (NAMES, NAMES[::-1]):
+        told = [line for line in said.splitlines() if f"lost host {other}" in line]
+        assert len(told) == 1, said
+        assert told[0].startswith(f"[{name}] ")
+    assert run.is_nowhere()
+    run.hosts.mend()
+
+
+def take_a_host_back(run: Run) -> None:
+    """The second host is turned off, and on again; the first one waits for it."""
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(run.by_hand(place)) for place in (0, 1))
+        run.goes_on(first)
+        run.hosts.cut()  # so that nothing answers for it
+        run.hosts.kill(1)
+        second.ends(-signal.SIGKILL, 128 + signal.SIGKILL)
+        run.hosts.mend()
+        stack.enter_context(run.by_hand(1)).ends(0)
+        said = first.ends(0)
+    assert f"host {NAMES[1]}" in next(line for line in said.splitlines() if "tdn: " in line)

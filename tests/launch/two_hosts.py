@@ -1,0 +1,133 @@
+"""Two hosts on this machine: network namespaces with a link between them, names and processes.
+
+They share nothing but the file system, as hosts with a shared folder do. Names are unique, so that
+several pairs stand side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.launch.real_clusters import unavailable
+
+NAMES = ("h0", "h1")
+ADDRESSES = ("10.77.0.1", "10.77.0.2")
+NEEDED = ("ip", "unshare", "bash")
+SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+ENTER = """#!/usr/bin/env bash
+# As ssh: HOST COMMAND, which a shell there reads.
+PATH="$PATH:/usr/sbin:/sbin"
+exec ip netns exec PREFIX-"$1" unshare --uts bash -c '
+  echo "$0" > /proc/sys/kernel/hostname && exec bash -c "$1"' "$1" "${*:2}"
+"""
+
+
+class TwoHosts:
+    """The hosts, by their place 0 or 1.
+
+    Args:
+        folder: For the program that enters them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._prefix = f"tdn-{os.getpid()}"
+        self._link = f"tdn{os.getpid()}"
+        self.ssh = folder / "ssh"
+        self.ssh.write_text(ENTER.replace("PREFIX", self._prefix))
+        self.ssh.chmod(0o755)
+
+    def set_up(self) -> None:
+        """Make both, with a link between them.
+
+        Raises:
+            subprocess.CalledProcessError: This machine does not let one.
+        """
+        known = "".join(f"{a} {n}\n" for a, n in zip(ADDRESSES, NAMES, strict=True))
+        for name in NAMES:
+            _ip("netns", "add", self._space(name))
+            folder = Path("/etc/netns", self._space(name))
+            folder.mkdir(parents=True)
+            (folder / "hosts").write_text(f"127.0.0.1 localhost\n{known}")
+        ends = [(f"{self._link}-{place}", self._space(NAMES[place])) for place in (0, 1)]
+        (end, space), (peer, peer_space) = ends
+        _ip("link", "add", end, "netns", space, "type", "veth", "peer", peer, "netns", peer_space)
+        for (device, within), address in zip(ends, ADDRESSES, strict=True):
+            _ip("-n", within, "address", "add", f"{address}/24", "dev", device)
+            _ip("-n", within, "link", "set", "lo", "up")
+            _ip("-n", within, "link", "set", device, "up")
+        subprocess.run([self.ssh, NAMES[0], "true"], check=True, capture_output=True)
+
+    def tear_down(self) -> None:
+        """End everything on them and remove them."""
+        for place, name in enumerate(NAMES):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.kill(place)
+                _ip("netns", "delete", self._space(name))
+            shutil.rmtree(Path("/etc/netns", self._space(name)), ignore_errors=True)
+
+    def words(self, place: int, *words: str | Path) -> list[str | Path]:
+        """A command as one that is carried out on a host, in the folder where this process is."""
+        return [self.ssh, NAMES[place], shlex.join(map(str, words))]
+
+    def cut(self) -> None:
+        """Pull the cable out of the second host."""
+        _ip("-n", self._space(NAMES[1]), "link", "set", f"{self._link}-1", "down")
+
+    def mend(self) -> None:
+        """Put it back."""
+        _ip("-n", self._space(NAMES[1]), "link", "set", f"{self._link}-1", "up")
+
+    def processes(self, place: int) -> list[int]:
+        """Those of a host."""
+        return [int(word) for word in _ip("netns", "pids", self._space(NAMES[place])).split()]
+
+    def kill(self, place: int) -> None:
+        """Turn a host off."""
+        deadline = time.monotonic() + 30
+        while processes := self.processes(place):
+            assert time.monotonic() < deadline
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def _space(self, name: str) -> str:
+        return f"{self._prefix}-{name}"
+
+
+@contextmanager
+def two_hosts(folder: Path) -> Iterator[TwoHosts]:
+    """Two hosts, or the test is skipped and counted.
+
+    Args:
+        folder: For a small file.
+    """
+    missing = [name for name in NEEDED if shutil.which(name, path=SEARCH) is None]
+    if missing:
+        unavailable("TDN_NEEDS_HOSTS", f"two hosts need {', '.join(missing)}")
+    hosts = TwoHosts(folder)
+    try:
+        try:
+            hosts.set_up()
+        except (subprocess.CalledProcessError, OSError) as error:
+            why = getattr(error, "stderr", None) or str(error)
+            unavailable("TDN_NEEDS_HOSTS", f"two hosts need network namespaces: {why.strip()}")
+        yield hosts
+    finally:
+        hosts.tear_down()
+
+
+def _ip(*words: str) -> str:
+    program = shutil.which("ip", path=SEARCH)
+    assert program is not None
+    return subprocess.run([program, *words], check=True, capture_output=True, text=True).stdout
