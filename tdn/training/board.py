@@ -103,6 +103,15 @@ class Board:
             return None
         return [bytes(text).decode() for text in texts]
 
+    def close(self) -> None:
+        """Ask nothing any more, before Python ends.
+
+        A thread that comes back from the store while Python ends would end the process with it, by
+        a signal. What the first host answers late comes, or fails, as its main process ends.
+        """
+        if self._late is not None:
+            futures.wait([self._late], 2 * _PATIENCE)
+
     def _remember(self, kind: str, text: bytes) -> Alarm:
         """Keep an alarm: it holds also when the store has ended."""
         return self._alarms.setdefault(kind, Alarm(**json.loads(text)))

@@ -147,7 +147,7 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
     try:
         yield Processes(rank, world_size, device, board, whereabouts, restarted)
     except (KnownError, KnownExit) as error:
-        dist.destroy_process_group()
+        _part(board)
         if isinstance(error, KnownExit):
             time.sleep(leaving.LINGER)
         raise
@@ -157,7 +157,13 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
         if departure is error:
             raise
         raise departure from None
+    _part(board)
+
+
+def _part(board: Board) -> None:
+    """Leave the group in order."""
     dist.destroy_process_group()
+    board.close()
 
 
 def _join(backend: str, stall_timeout: float) -> tuple[int, int, Board, bool]:

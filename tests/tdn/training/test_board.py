@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -60,3 +61,18 @@ def test_an_alarm_that_cannot_be_told_still_holds_for_who_raised_it(store):
     store.connected.clear()
     assert cut.raise_alarm(alarm) == alarm
     assert cut.alarm() == alarm
+
+
+def test_a_question_that_is_open_at_the_end_is_waited_for(store):
+    """Coming back while Python ends, its thread would end the process by a signal."""
+    cut = Board(store)
+    store.connected.clear()
+    assert cut.read("step") is None
+    threading.Timer(0.1, store.connected.set).start()
+    cut.close()
+    assert store.connected.is_set()
+    store.connected.clear()
+    assert Board(store).read("step") is None
+    begins = time.monotonic()
+    cut.close()
+    assert time.monotonic() - begins < 5
