@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.processes.inputs import of_preflight
+from tests.launch.slow_network import SWITCH, slow_network
+from tests.tdn.preflight.teams import measure_team, network_findings
 
 ROOT = Path(__file__).parents[2]
 NVIDIA_SMI = """#!/bin/sh
@@ -80,3 +83,14 @@ def test_two_nodes_of_which_one_has_another_driver(tmp_path, port):
     assert taken.keys() == {"link_bandwidth", "link_latency"}
     assert {each["processes"] for each in written["sums"]} == {2}
     assert [path.name for path in output.iterdir()] == ["preflight.json"]
+
+
+def test_a_host_whose_network_is_slow():
+    """Three hosts at a switch, one of which sends at 40 Mbit/s."""
+    with slow_network(slow=1, rate="40mbit") as network:
+        enter = {host: functools.partial(network.enter, host) for host in range(3)}
+        measured = measure_team([1, 1, 1], enter, SWITCH, network.at_switch)
+    ((name, _),) = network_findings(measured)
+    assert name == "b"
+    # Bytes per second; a burst gets through faster.
+    assert measured.bandwidth[0, 1] < 10e6 < measured.bandwidth[0, 2] / 2

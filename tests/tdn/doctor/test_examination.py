@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -30,6 +31,13 @@ def test_crashing_and_hanging_checks_cost_only_themselves():
     assert findings[0] == ok("well", "first")
     assert [finding.name for finding in findings[1:3]] == ["crashing", "hanging"]
     assert findings[3] == ok("well", "last")
+
+
+def test_all_checks_together_take_no_longer_than_is_said():
+    began = time.monotonic()
+    (finding,) = examine([Check("hanging", f"{BAD}:hang")], 60, total=1.5)
+    assert finding.level == "fail"
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("gpu", [True, False])

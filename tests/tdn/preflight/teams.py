@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import time
 from datetime import timedelta
@@ -9,7 +10,9 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from tdn.preflight import first
+from tdn.preflight.network import Network
 from tdn.preflight.roll_call import Roll
+from tdn.preflight.speeds import judge
 from tdn.preflight.worker import Plan, measure
 from tdn.training.board import Board
 
@@ -27,31 +30,39 @@ def slow_down(bytes_per_second):
     dist.batch_isend_irecv = slowly
 
 
-def _work(plan, address, prepare, results):
+def meet(host="localhost"):
+    """A store, and a board in it, as the first node has them."""
+    store = dist.TCPStore(
+        host, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=30)
+    )
+    return store, Board(store)
+
+
+def _work(plan, prepare, results):
     prepare()
-    store = dist.TCPStore(*address, is_master=False, timeout=timedelta(seconds=30))
+    address, patience = (plan.host, plan.port), timedelta(seconds=30)
+    store = dist.TCPStore(*address, is_master=False, timeout=patience)
     results.put((plan.team.rank, measure(plan, store)))
 
 
-def run_team(processes, prepare):
-    """Measure with real processes.
+def measure_team(processes, prepare, host="localhost", at=lambda make: make()):
+    """What real processes measure, all of which come to the end.
 
     Args:
         processes: Of each node.
         prepare: By rank, what to call first in that process.
-
-    Returns:
-        The nodes, the plan and the results by rank, as the first node has them.
+        host: Where they find the store.
+        at: Calls what makes the store, in the right place.
     """
-    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    store, board = at(lambda: meet(host))
     names = tuple("abcdefgh"[: len(processes)])
-    plan = Plan("gloo", "localhost", store.port, "", names, processes, 30.0)
+    plan = Plan("gloo", host, store.port, "", names, processes, 30.0)
     places = [(node, place) for node, count in enumerate(processes) for place in range(count)]
     results = _FORK.Queue()
     workers = []
     for rank, (node, place) in enumerate(places):
-        own = Plan("gloo", "localhost", store.port, "", names, processes, 30.0, node, place)
-        todo = (own, ("localhost", store.port), prepare.get(rank, lambda: None), results)
+        own = dataclasses.replace(plan, node=node, place=place)
+        todo = (own, prepare.get(rank, lambda: None), results)
         workers.append(_FORK.Process(target=_work, args=todo, daemon=True))
         workers[-1].start()
     try:
@@ -59,11 +70,13 @@ def run_team(processes, prepare):
     finally:
         for worker in workers:
             worker.kill()
-    return Roll(Board(store), store, "", "localhost", store.port, 0, names, 0.0, 0.0), plan, found
+    roll = Roll(board, store, "", host, store.port, 0, names, 0.0, 0.0)
+    assert first.judge_results(roll, plan, found, lambda: None) == []
+    return first.measured(roll, plan, found)
 
 
-def judge_team(processes, prepare):
-    """What is measured by real processes, and what is said of it: (node, what)."""
-    roll, plan, results = run_team(processes, prepare)
-    assert first.judge_results(roll, plan, results, lambda: None) == []
-    return first.measured(roll, plan, results)
+def network_findings(measured):
+    """What is said of the network, whose speed the system does not tell: (node, finding)."""
+    nodes = len(measured.names)
+    found = judge(measured, [Network()] * nodes, [0.0] * nodes)
+    return [(name, finding) for name, finding in found if finding.name == "network"]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from tdn.doctor.findings import ok
+from tdn.preflight import node
+from tdn.preflight.network import Network
+from tdn.preflight.node import checks, examine_node
+from tdn.preflight.request import Request
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_what_is_looked_at(gpu, monkeypatch):
+    monkeypatch.setattr(node, "has_gpu", lambda: gpu)
+    names = [check.name for check in checks(Request(words=("a.yaml", "--seed", "1")))]
+    assert {"driver", "libraries", "dali", "limits"} <= set(names)
+    assert ("video" in names) == gpu
+    assert names[-1] == "configuration"
+    assert "configuration" not in [check.name for check in checks(Request())]
+    assert "video" not in [check.name for check in checks(Request(on_gpu=False))]
+
+
+def test_every_check_is_there():
+    for check in (*node._ALWAYS, *node._OF_GPUS):
+        module, _, name = check.function.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def examined(monkeypatch, processes=2, gpus=2, ahead=0.0, **request):
+    monkeypatch.setattr(node, "examine", lambda *_, **__: [ok("dali", "runs")])
+    monkeypatch.setattr(node.nvlink, "look", lambda: ((25e9, 25e9), (25e9,)))
+    return examine_node(Request(**request), processes, gpus, Network(), ahead, 5.0)
+
+
+def problems(report):
+    return [(finding.level, finding.name) for finding in report.findings if finding.level != "ok"]
+
+
+def test_a_node_that_is_well(monkeypatch):
+    report = examined(monkeypatch)
+    assert problems(report) == []
+    assert (report.gpus, report.nvlink, report.facts["device"]) == (2, 25e9, "cuda")
+    report = examined(monkeypatch, on_gpu=False)
+    assert (report.gpus, report.nvlink, report.facts["device"]) == (0, 0.0, "cpu")
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    assert problems(examined(monkeypatch, processes=4)) == [("fail", "processes")]
+    assert problems(examined(monkeypatch, processes=4, gpus=0)) == []
+
+
+def test_a_clock_that_is_off(monkeypatch):
+    assert problems(examined(monkeypatch, ahead=100.0)) == [("warn", "clock")]
