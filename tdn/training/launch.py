@@ -9,6 +9,7 @@ A cluster launches a job again that it has put back into its queue: the command 
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import NamedTuple
 
 
@@ -32,3 +33,27 @@ def this_launch() -> Launch:
     """The start that this process belongs to."""
     restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     return Launch(os.environ.get("TORCHELASTIC_RUN_ID"), restarts, os.environ.get("TDN_JOB"))
+
+
+DEAF = 5.0
+"""Seconds in which torchrun notices that one of its processes has ended; it looks all the time."""
+
+_IF_DEAF = """sleep "$1"; if grep -q "^State:.Z" "/proc/$2/status"; then kill -9 "$3"; fi"""
+
+
+def end_deaf_launcher() -> None:
+    """Have ``torchrun`` killed unless it notices the end of this process, which is to follow.
+
+    It asks its rendezvous in a call that nothing but the kernel ends: where the host that keeps it
+    is lost, it hears no signal and starts nothing again for a quarter of an hour. A process that it
+    has not taken leave of stays behind as a zombie.
+    """
+    if this_launch().name is not None:
+        words = [f"{DEAF:g}", str(os.getpid()), str(os.getppid())]
+        subprocess.Popen(
+            ["/bin/sh", "-c", _IF_DEAF, "sh", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )

@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from tdn.errors import UserError
 from tdn.training.board import Alarm, Board
-from tdn.training.hosts import LOST, find_host, this_place
+from tdn.training.hosts import find_host, this_place
 
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 """Exit statuses: a user's mistake, a defect or a lost process, a second Ctrl-C."""
@@ -67,7 +67,7 @@ def leave(error: BaseException, rank: int, board: Board) -> BaseException:
     tells = rank == 0 or (this_place().speaks and not board.answers)
     if tells and alarm.status == USER_ERROR:
         return UserError(alarm.message)
-    if tells and alarm.status in (FAILURE, LOST):
+    if tells and alarm.status == FAILURE:  # of a lost host the watchdog tells
         return SystemExit(f"tdn: {alarm.message}")
     return SystemExit(alarm.status)
 

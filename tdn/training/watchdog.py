@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ from tdn.training.distributed import Processes
 from tdn.training.heartbeat import Heartbeat
 from tdn.training.hosts import LOST, HostWatch, this_place
 from tdn.training.interruption import STOPPED, StopRequest
-from tdn.training.launch import this_launch
+from tdn.training.launch import end_deaf_launcher, this_launch
 from tdn.training.leaving import FAILURE, USER_ERROR
 from tdn.training.run_folder import RunFolder
 from tdn.training.stall_report import Stand, describe, own_stand, stacks_of
@@ -44,8 +43,8 @@ ASLEEP = 5.0
 """Seconds by which this thread wakes up too late if the whole process was suspended."""
 COLLECT = 10.0
 """Seconds in which all processes have to say where they stand."""
-SHOWN = 3.0
-"""Seconds in which torchrun has shown a line of this process."""
+SHARED = 3.0
+"""Seconds in which the others have seen an alarm: the board may end with the main process."""
 
 
 class Watchdog:
@@ -192,15 +191,11 @@ class Watchdog:
 
     def _end_without(self, alarm: Alarm) -> None:
         """End because a host is lost: said by the main process, or on every host that lost it."""
-        told = alarm.rank == self._processes.rank and this_place().speaks
-        if told:
+        if alarm.rank == self._processes.rank and this_place().speaks:
             _print(alarm.message)
-        if self._parent is not None and not self._processes.board.answers:
-            # torchrun asks the same host, in a call that nothing but the kernel ends: after a
-            # quarter of an hour in which it hears no signal and starts nothing again.
-            time.sleep(SHOWN)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._parent, signal.SIGKILL)
+        if self._processes.is_main:
+            time.sleep(SHARED)
+        end_deaf_launcher()
         self._end(LOST, None)
 
     def _end(self, status: int, message: str | None) -> None:

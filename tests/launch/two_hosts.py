@@ -107,14 +107,14 @@ class TwoHosts:
 
 @contextmanager
 def two_hosts(folder: Path) -> Iterator[TwoHosts]:
-    """Two hosts, or the test is skipped and counted.
+    """Two hosts, or the test is skipped and counted: in a container without the right to make them.
 
     Args:
         folder: For a small file.
     """
     missing = [name for name in NEEDED if shutil.which(name, path=SEARCH) is None]
     if missing:
-        unavailable("TDN_NEEDS_HOSTS", f"two hosts need {', '.join(missing)}")
+        unavailable("TDN_NEEDS_SLURM", f"two hosts need {', '.join(missing)}")
     hosts = TwoHosts(folder)
     try:
         try:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,7 @@ from tdn.training.distributed import Processes
 from tdn.training.run_folder import RunFolder
 from tests.tdn.training.runs import ask_to_stop, events, fail, run
 
+ROOT = Path(__file__).parents[3]
 Start = Callable[[str, int], None]
 
 
@@ -134,3 +139,32 @@ def test_an_end_that_nobody_asked_the_run_for_does_not_outlive_it(tmp_path, tiny
         RunFolder(tmp_path).mark_interrupted()
         start("job", 1)
     assert run(tmp_path).completed
+
+
+LAUNCHER = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.01)
+if sys.argv[3] == "attentive":
+    child.wait()
+time.sleep(float(sys.argv[4]))
+"""
+
+PROCESS = """
+import sys
+from pathlib import Path
+from tdn.training import launch
+launch.DEAF = 0.2
+launch.end_deaf_launcher()
+Path({flag!r}).touch()
+"""
+
+
+@pytest.mark.parametrize(("kind", "seconds", "status"), [("deaf", 60, -9), ("attentive", 1, 0)])
+def test_a_torchrun_that_hangs_is_ended_with_its_process(tmp_path, kind, seconds, status):
+    """One that notices the end of the process is left alone."""
+    flag = str(tmp_path / "flag")
+    words = [sys.executable, "-c", LAUNCHER, PROCESS.format(flag=flag), flag, kind, str(seconds)]
+    environment = os.environ | {"TORCHELASTIC_RUN_ID": "run", "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(words, env=environment, timeout=60).returncode == status

@@ -123,6 +123,11 @@ def test_an_alarm_holds_when_the_board_has_ended(ends, boards, monkeypatch):
     assert told(leave(LOST, 1, boards[1])) == ("exit", 2)
 
 
+def test_of_a_lost_host_nobody_tells_but_the_watchdog(ends, boards):
+    boards[0].raise_alarm(Alarm(0, 68, "lost host h1"))
+    assert [told(leave(LOST, rank, boards[rank])) for rank in (0, 1)] == [("exit", 68)] * 2
+
+
 def test_a_stall_that_passed_hides_no_failure(ends, boards):
     boards[1].raise_alarm(Alarm(1, 69, "no progress"), "stall 0")
     assert told(leave(UserError("clip: gone"), 0, boards[0])) == ("UserError", "clip: gone")
