@@ -31,6 +31,10 @@ from tdn.training.meeting import meet
 from tdn.training.whereabouts import NvtxRanges, Whereabouts
 
 
+_STORES: list[dist.Store] = []
+"""Kept until Python ends: where the main process has the store, others may still ask it."""
+
+
 @dataclass(frozen=True)
 class Processes:
     """This process's place among those of the run."""
@@ -173,6 +177,7 @@ def _join(backend: str, stall_timeout: float) -> tuple[int, int, Board, bool]:
         Rank, number of processes, their board, and whether others have met there before.
     """
     store, rank, world_size = next(dist.rendezvous("env://"))
+    _STORES.append(store)
     me = f"{platform.node()} {os.getpid()}".encode()
     first = store.compare_set(f"tdn first {rank}", "", me.decode())
     restarted = first != me
