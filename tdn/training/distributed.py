@@ -30,7 +30,6 @@ from tdn.training.leaving import USER_ERROR, KnownError, KnownExit, end_undistur
 from tdn.training.meeting import meet
 from tdn.training.whereabouts import NvtxRanges, Whereabouts
 
-
 _STORES: list[dist.Store] = []
 """Kept until Python ends: where the main process has the store, others may still ask it."""
 
