@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -105,7 +106,7 @@ class _Preflight:
         roll = call(cluster, wait, _say)
         seconds = max(EXAMINE, LIMIT - roll.waited)
         deadline = time.monotonic() + seconds + _MARGIN
-        with shared_folder.shown(request.output, roll):
+        with contextlib.closing(roll.board), shared_folder.shown(request.output, roll):
             own = examine_node(
                 request,
                 cluster.processes,

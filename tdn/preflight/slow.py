@@ -20,7 +20,7 @@ class Culprits(NamedTuple):
     nodes: tuple[int, ...]
     """Slow in all their pairs."""
     links: tuple[Pair, ...]
-    """Slow pairs of nodes of which neither is: the way between them, or one of a lone pair."""
+    """Slow pairs of nodes of which neither is: the way between them."""
     usual: float
     """What the others reach."""
 
@@ -52,7 +52,7 @@ def usual(values: Sequence[float]) -> float:
 
 
 def find_culprits(measured: Mapping[Pair, float], share: float) -> Culprits:
-    """The slow nodes, and the slow links between others.
+    """The slow nodes, and the slow links between others; of a single pair neither.
 
     Args:
         measured: Of each pair, the more the better, such as bytes per second.
@@ -62,7 +62,6 @@ def find_culprits(measured: Mapping[Pair, float], share: float) -> Culprits:
     slow = {pair for pair, value in measured.items() if value < share * normal}
     nodes = sorted({node for pair in measured for node in pair})
     pairs_of = {node: {pair for pair in measured if node in pair} for node in nodes}
-    # A node of a single pair may be slow because of the other.
-    culprits = [node for node in nodes if len(pairs_of[node]) > 1 and pairs_of[node] <= slow]
+    culprits = [node for node in nodes if pairs_of[node] <= slow]
     links = sorted(pair for pair in slow if not set(pair) & set(culprits))
     return Culprits(tuple(culprits), tuple(links), normal)

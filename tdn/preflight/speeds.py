@@ -96,7 +96,7 @@ def _devices(measured: Measured) -> Iterator[tuple[str, Finding]]:
         ("copies in memory", "GB/s", lambda speed: speed.copy_bytes_per_second / GB),
         ("copies to the GPU", "GB/s", lambda speed: speed.host_bytes_per_second / GB),
     ):
-        for name in {speed.name for speed in measured.devices.values()}:
+        for name in sorted({speed.name for speed in measured.devices.values()}):
             alike = {at: speed_of(s) for at, s in measured.devices.items() if s.name == name}
             normal = usual(list(alike.values()))
             for (node, place), value in alike.items():

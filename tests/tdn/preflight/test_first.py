@@ -89,7 +89,9 @@ def test_all_measured(roll):
 
 def test_a_node_without_a_sign_of_life_is_named(roll, alive):
     alive(2)
-    stand(roll, 0, 4, "exchanging with b")
+    stand(roll, 0, 3, "waiting for other pairs of nodes")
+    for rank in (1, 2):  # stopped where others have not yet come to
+        stand(roll, rank, 4, "exchanging with a")
     assert [finding[0] for finding in judged(roll, {3: GOOD})] == ["b"]
 
 

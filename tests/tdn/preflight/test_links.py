@@ -10,6 +10,12 @@ from tests.tdn.preflight.teams import measure_team, network_findings, slow_down
 MEGABYTE = 10**6
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Larger sums are left out."""
+    monkeypatch.setattr(links, "_LONGEST", 0.02)
+
+
 def test_of_three_nodes_the_slow_one_is_named():
     """Real processes; one of them exchanges at 10 MB/s, the others as fast as they can."""
     measured = measure_team([1, 1, 1], {1: functools.partial(slow_down, 10 * MEGABYTE)})

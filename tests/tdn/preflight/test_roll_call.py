@@ -57,7 +57,7 @@ def test_fixed_places_are_kept(port):
 
 def test_a_missing_node_and_who_came(port):
     fixed = Cluster(3, 3, 1, "localhost", port, node=0, keeps_store=True)
-    errors = meet(fixed, fixed._replace(node=2, keeps_store=False), wait=1.0)
+    errors = meet(fixed, fixed._replace(node=2, keeps_store=False), wait=0.5)
     assert all(isinstance(error, AbsenceError) for error in errors)
     assert [error.tells for error in errors] == [True, False]
     assert "1 of 3 nodes (number 1)" in str(errors[0])
@@ -88,7 +88,7 @@ def test_who_is_waited_for_is_told(port, monkeypatch):
     monkeypatch.setattr(roll_call, "_TELL_AFTER", 0.2)
     told = []
     with pytest.raises(AbsenceError):
-        call(Cluster(2, 2, 1, "localhost", port, 0, True), 1.0, told.append)
+        call(Cluster(2, 2, 1, "localhost", port, 0, True), 0.5, told.append)
     (text,) = told
     assert socket.gethostname() in text
 
