@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
@@ -52,6 +53,14 @@ def standing_prober(prober: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
             yield number, prober.ask(request)
 
     monkeypatch.setattr(probe_workers, "run_tasks", ask)
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    """Sizes that a test compiles for do not become variables in the next, which takes a minute."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
 
 
 def pytest_terminal_summary(terminalreporter):
