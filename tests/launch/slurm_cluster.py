@@ -1,7 +1,8 @@
 """A real Slurm on this machine: a controller and its nodes, which run jobs and steps as anywhere.
 
 All that it has lies in one folder, its ports are free ones, and nothing is read from /etc: several
-run side by side. Nodes have two CPUs in name only.
+run side by side. Nodes have two CPUs in name only. A guardian, a process of its own, clears all of
+it away when it is told to, or when the tests were killed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -83,6 +85,12 @@ class Slurm:
         }
         self.environment |= {"PATH": SEARCH, "SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-m", "tests.launch.slurm_cluster", folder],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
 
     def start(self) -> None:
         """Start everything, and wait until the nodes are there."""
@@ -102,14 +110,10 @@ class Slurm:
         self.wait_until(lambda: self._idle_nodes() == len(NODES), "the nodes")
 
     def stop(self) -> None:
-        """End everything, whatever is still running."""
-        if "slurmctld" in self._daemons:
-            self._command("scancel", "--signal=KILL", "--full", f"--user={getpass.getuser()}")
-        for daemon in reversed(self._daemons.values()):
-            daemon.kill()
+        """End everything, whatever is still running, and remove the folder."""
+        self._guardian.communicate()
+        for daemon in self._daemons.values():
             daemon.wait()
-        for process in self._processes():
-            _kill(process)
 
     def start_node(self, node: str) -> None:
         """Start a node, or bring it back."""
@@ -124,7 +128,7 @@ class Slurm:
         self._daemons[node].kill()
         self._daemons[node].wait()
         mark = f"SLURMD_NODENAME={node}"
-        doomed = {process for process in self._processes() if mark in _environment(process)}
+        doomed = {process for process in _processes(self.folder) if mark in _environment(process)}
         for process in (doomed | {_parent(process) for process in doomed}) - {0, 1}:
             _kill(process)  # parents: slurmstepd, which does not say where it runs
 
@@ -201,12 +205,6 @@ class Slurm:
         said = self._command("sinfo", "--noheader", "--states=idle", "--format=%D").stdout
         return int(said or 0)
 
-    def _processes(self) -> list[int]:
-        """The cluster's own, and those of its jobs."""
-        mark = f"SLURM_CONF={self.environment['SLURM_CONF']}"
-        everything = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-        return [process for process in everything if mark in _environment(process)]
-
 
 @contextmanager
 def slurm() -> Iterator[Slurm]:
@@ -214,12 +212,12 @@ def slurm() -> Iterator[Slurm]:
     missing = [name for name in PROGRAMS if shutil.which(name, path=SEARCH) is None]
     if missing:
         unavailable("TDN_NEEDS_SLURM", f"Slurm on two nodes needs {', '.join(missing)}")
-    with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
-        cluster = Slurm(Path(folder))
-        with ExitStack() as stack:
-            stack.callback(cluster.stop)
-            cluster.start()
-            yield cluster
+    cluster = Slurm(Path(tempfile.mkdtemp(prefix="slurm-")))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 def _free_ports(count: int) -> list[int]:
@@ -234,6 +232,13 @@ def _free_ports(count: int) -> list[int]:
             if len(found) == count:
                 return found
     raise AssertionError("no ports are free")
+
+
+def _processes(folder: Path) -> list[int]:
+    """Those of the cluster in a folder, and of its jobs."""
+    mark = f"SLURM_CONF={folder / 'slurm.conf'}"
+    everything = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [process for process in everything if mark in _environment(process)]
 
 
 def _environment(process: int) -> list[str]:
@@ -253,3 +258,18 @@ def _parent(process: int) -> int:
 def _kill(process: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
+
+
+def main() -> None:
+    """The guardian of a folder: waits for the end of its input, or of who writes it."""
+    folder = Path(sys.argv[1])
+    sys.stdin.read()
+    while processes := _processes(folder):
+        for process in processes:
+            _kill(process)
+        time.sleep(0.05)
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
