@@ -33,6 +33,6 @@ wait $! || status=$?
 
 if [[ -n "$asked" ]] && ((status != 0)); then
   touch "$TDN_STOPPED"
-  exit 0  # any other status would end nodes that are still saving
+  exit 0  # after any other status srun tells the nodes again, some of which may still be saving
 fi
 exit "$status"

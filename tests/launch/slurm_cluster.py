@@ -58,6 +58,8 @@ MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1
+# What a job wants, it has to ask for.
+JobRequeue=0
 # A lost node is noticed after seconds, minutes by default, and taken again when it is back.
 MessageTimeout=3
 SlurmdTimeout=4
