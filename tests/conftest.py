@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -30,11 +31,14 @@ if not torch.cuda.is_available():
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")
 
+_numbers = itertools.count()
+
 
 @pytest.fixture(autouse=True)
 def manifest_cache(tmp_path_factory, monkeypatch):
     """No test sees another's manifests, nor the user's."""
-    monkeypatch.setenv("TDN_CACHE", str(tmp_path_factory.mktemp("cache")))
+    caches = tmp_path_factory.getbasetemp() / "caches"  # made where one is needed
+    monkeypatch.setenv("TDN_CACHE", str(caches / str(next(_numbers))))
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_the_copy_trains_as_it_is(listed, config, capsys, words, source, codec):
 def test_measuring_prints_both_sides(listed, capsys, monkeypatch):
     from tdn.pipelines.transcoding import measuring
 
-    monkeypatch.setattr(measuring, "_SECONDS", 0.01)
+    monkeypatch.setitem(measuring.compare.__kwdefaults__, "seconds", 0.01)
     monkeypatch.setattr(measuring, "_ROUNDS", 1)
     assert transcode(listed, "--measure") == 0
     told = capsys.readouterr().out

@@ -25,7 +25,7 @@ def test_crashing_and_hanging_checks_cost_only_themselves():
         Check("last", f"{BAD}:well", ("last",)),
     ]
     shown = []
-    findings = examine(checks, 10, shown.append)
+    findings = examine(checks, 5, shown.append)
     assert shown == findings
     assert [finding.level for finding in findings] == ["ok", "fail", "fail", "ok"]
     assert findings[0] == ok("well", "first")

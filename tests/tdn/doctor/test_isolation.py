@@ -50,7 +50,7 @@ def test_a_hang_is_a_finding():
 def test_a_hang_ends_with_all_that_it_started(tmp_path):
     note = tmp_path / "child"
     began = time.monotonic()
-    finding = only(findings_of("hang_with_child", str(note), seconds=10))
+    finding = only(findings_of("hang_with_child", str(note), seconds=5))
     assert finding.level == "fail"
     assert time.monotonic() - began < PATIENCE
     for _ in range(100):
