@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import signal
 import sys
@@ -55,8 +56,9 @@ def main(words: Sequence[str]) -> int:
         request = read_request(words)
         cluster = from_environment(os.environ, _count_gpus)
         os.environ["LOCAL_WORLD_SIZE"] = str(cluster.processes)  # for the checks
+        wait = _wait(os.environ)
         with Workers(cluster.processes) as workers:
-            return _Preflight(request, cluster, workers).run(_wait(os.environ))
+            return _Preflight(request, cluster, workers).run(wait)
     except AbsenceError as error:
         if error.tells:
             _say(str(error))
@@ -72,9 +74,12 @@ def main(words: Sequence[str]) -> int:
 def _wait(variables: Mapping[str, str]) -> float:
     text = variables.get("TDN_PREFLIGHT_WAIT") or str(WAIT)
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise UserError(f"TDN_PREFLIGHT_WAIT: '{text}' is no number; give seconds") from None
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UserError(f"TDN_PREFLIGHT_WAIT: '{text}' does not fit; give seconds above 0")
+    return seconds
 
 
 def _count_gpus() -> int:
@@ -134,13 +139,13 @@ class _Preflight:
         lines = [] if measured is None else speeds.describe(measured)
         print(table(roll.names, found, lines, seconds), flush=True)
         values = report(roll.names, reports, found, measured, self._began, seconds)
-        if self._request.output is not None:
-            write_report(values, self._request.output)
         status = 0 if values["can_start"] else 1
         roll.board.write("verdict", str(status))
         until = time.monotonic() + _LEAVE
         for node in range(1, roll.nodes):  # the store may end with this process
             roll.board.read(f"bye {node}", wait=until - time.monotonic())
+        if self._request.output is not None:
+            write_report(values, self._request.output)
         return status
 
     def _measure(

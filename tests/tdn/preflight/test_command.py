@@ -119,6 +119,15 @@ def test_links_that_fail_end_it(alone, capsys):
     assert f"{socket.gethostname()}#1" in capsys.readouterr().out
 
 
+def test_a_report_that_cannot_be_written_keeps_nobody_waiting(alone, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with OtherNode(alone, report(fail("output", "is a file", "choose another"))) as other:
+        assert command.main([*WORDS, str(tmp_path / "file")]) == 2
+    assert other.read["verdict"] == "1"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "file") in line
+
+
 def test_one_process_of_a_node_speaks_for_it(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert command.main(["no such command"]) == 0
@@ -131,6 +140,8 @@ def test_one_process_of_a_node_speaks_for_it(monkeypatch):
         (["train", "--config", "x.yaml", "--profile"], {}, "--profile"),
         ([], {"PET_NNODES": "many"}, "PET_NNODES"),
         ([], {"TDN_PREFLIGHT_WAIT": "long"}, "TDN_PREFLIGHT_WAIT"),
+        ([], {"TDN_PREFLIGHT_WAIT": "nan"}, "TDN_PREFLIGHT_WAIT"),
+        ([], {"TDN_PREFLIGHT_WAIT": "0"}, "TDN_PREFLIGHT_WAIT"),
     ],
 )
 def test_mistakes_are_one_line(alone, words, variables, named, monkeypatch, capsys):
