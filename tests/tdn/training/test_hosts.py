@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -139,7 +142,7 @@ def test_the_silence_of_the_board_is_that_of_the_main_process_s_host(
 def test_a_single_host_or_a_timeout_of_0_is_never_judged(monkeypatch, clock, count, timeout):
     for host in range(2):
         place(monkeypatch, host, count=count)
-        watch = HostWatch(timeout, member(host, Board(None)))
+        watch = HostWatch(timeout, member(host, Board(GoneStore(), host="h0")))
         clock.now += 1000.0
         assert watch.look() is None
 
@@ -163,3 +166,36 @@ def test_a_process_that_hangs_while_a_host_is_lost_is_ended(
     assert ended[:2] == ["launcher", LOST]
     assert told == ("lost host h0:" in (said := capsys.readouterr().err))
     assert told or not said
+
+
+@contextmanager
+def watched(folder: Path, board: Board, timeout: float) -> Iterator[None]:
+    """Inside, a watchdog looks on for the first process of the second host."""
+    processes, training = member(2, board), TrainingConfig(host_timeout=timeout)
+    with watchdog.Watchdog(training, processes, StopRequest(processes, 9.0), RunFolder(folder)):
+        yield
+
+
+def test_a_run_that_ends_in_order_leaves_in_order(monkeypatch, tmp_path):
+    store = dist.HashStore()
+    for host in (0, 1):
+        place(monkeypatch, host)
+        introduce(store)
+    board = open_board(store)
+    with watched(tmp_path, board, 0.2):
+        deadline = time.monotonic() + 60
+        while board.read("life of host 1") == "":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert board.read("life of host 1") == "left"
+
+
+def test_a_process_that_was_suspended_misses_nobody(monkeypatch, tmp_path):
+    """Ctrl-Z and fg: the watchdog itself wakes up too late."""
+    ended = []
+    monkeypatch.setattr(watchdog.os, "_exit", ended.append)
+    monkeypatch.setattr(watchdog, "ASLEEP", -1.0)  # any time is too late
+    place(monkeypatch, 1)
+    with watched(tmp_path, Board(GoneStore(), host="h0"), 0.2):
+        time.sleep(0.6)
+    assert not ended
