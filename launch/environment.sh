@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED="${PYTHONUNBUFFERED:-1}"       # lines reach the log as 
 # A collective that cannot end: the run's own watchdog (training.stall_timeout, training.host_timeout)
 # speaks first and names who is missing; NCCL's ends the process where that fails.
 export TORCH_NCCL_ASYNC_ERROR_HANDLING="${TORCH_NCCL_ASYNC_ERROR_HANDLING:-1}"
-export TORCH_NCCL_TRACE_BUFFER_SIZE="${TORCH_NCCL_TRACE_BUFFER_SIZE:-2000}"  # the last collectives, for its dump
+export TORCH_FR_BUFFER_SIZE="${TORCH_FR_BUFFER_SIZE:-2000}"  # the last collectives, for its dump
 export TORCH_NCCL_DUMP_ON_TIMEOUT="${TORCH_NCCL_DUMP_ON_TIMEOUT:-1}"
 
 # torchrun of torch 2.13 fails when a lost node comes back, if its processes share its own store.
