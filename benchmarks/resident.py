@@ -9,12 +9,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdn.config import Config
+from tdn.config import Config, OptimizerConfig
 from tdn.pipelines.loader import Batch
 from tdn.trained import create_network
 from tdn.training.distributed import Processes
 from tdn.training.optimizers import create_optimizer
-from tdn.training.precision import choose_precision
+from tdn.training.precision import Precision, choose_precision
 from tdn.training.replicas import replicated
 
 
@@ -35,43 +35,41 @@ class BareStep:
     """A training step with nothing around it: call it, or its three parts in turn.
 
     Args:
-        config: ``model``, ``optimizer`` and ``training.precision`` count.
-        batch: What it trains on.
-        device: Where.
-        place: This process's among those that average their gradients; alone by default.
-        group: Theirs, if they are not all that there are.
+        network: From clips to logits, as it is called: compiled, or one of several replicas.
+        optimizer: Of its parameters, and the largest norm of their gradients.
+        precision: What it computes in.
+        clips: On the device, what the network takes.
+        labels: (N,), int64, there too.
     """
 
     def __init__(
         self,
-        config: Config,
-        batch: Batch,
-        device: torch.device,
-        place: Processes | None = None,
-        group: dist.ProcessGroup | None = None,
+        network: nn.Module,
+        optimizer: OptimizerConfig,
+        precision: Precision,
+        clips: Tensor,
+        labels: Tensor,
     ) -> None:
-        torch.manual_seed(0)
-        network: nn.Module = create_network(config.model)
-        network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._network = network
         self._parameters = list(network.parameters())
-        self._optimizer = create_optimizer(
-            config.optimizer, network.named_parameters(), device
-        ).optimizer
-        self._largest_norm = config.optimizer.clip_norm or math.inf
-        self._precision = choose_precision(config.training.precision, device)
-        self._scaler = self._precision.scaler()
-        self._clips, self._labels = batch.clips, batch.labels.to(device)
-        self._network = network if place is None else replicated(network, place, group=group)
+        named = network.named_parameters()
+        self._optimizer = create_optimizer(optimizer, named, clips.device).optimizer
+        self._largest_norm = optimizer.clip_norm or math.inf
+        self._precision = precision
+        self._scaler = precision.scaler()
+        self._clips, self._labels = clips, labels
 
     @property
     def gradient_bytes(self) -> int:
         """What the processes exchange in a step."""
         return sum(each.numel() * each.element_size() for each in self._parameters)
 
-    def __call__(self) -> None:
-        """Make the whole step."""
-        self.backward(self.forward())
+    def __call__(self) -> Tensor:
+        """Make the whole step; gives the loss before it."""
+        loss = self.forward()
+        self.backward(loss)
         self.update()
+        return loss.detach()
 
     def forward(self) -> Tensor:
         """The batch's loss, (), float32."""
@@ -80,7 +78,7 @@ class BareStep:
         return F.cross_entropy(logits.float(), self._labels)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients, averaged over the processes."""
+        """Gradients, averaged over the replicas if there are several."""
         self._scaler.scale(loss).backward()
 
     def update(self) -> None:
@@ -90,3 +88,28 @@ class BareStep:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()
+
+
+def configured_step(
+    config: Config,
+    batch: Batch,
+    device: torch.device,
+    place: Processes | None = None,
+    group: dist.ProcessGroup | None = None,
+) -> BareStep:
+    """The bare step of a configuration's training.
+
+    Args:
+        config: ``model``, ``optimizer`` and ``training.precision`` count.
+        batch: What it trains on.
+        device: Where.
+        place: This process's among those that average their gradients; alone by default.
+        group: Theirs, if they are not all that there are.
+    """
+    torch.manual_seed(0)
+    network: nn.Module = create_network(config.model)
+    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    if place is not None:
+        network = replicated(network, place, group=group)
+    precision = choose_precision(config.training.precision, device)
+    return BareStep(network, config.optimizer, precision, batch.clips, batch.labels.to(device))

@@ -32,7 +32,10 @@ LESS = frozenset(
 )
 """Values that are the better the smaller they are."""
 MORE = frozenset(
-    {"clips_per_s", "gb_per_s", "percent_of_copy", "efficiency", "ratio", "gpu_busy_percent"}
+    {
+        *("clips_per_s", "gb_per_s", "percent_of_copy", "percent_of_ideal", "efficiency"),
+        *("ratio", "cpu_ratio", "gpu_busy_percent"),
+    }
 )
 REASONS = ("wrong", "error", "absent", "left_out")
 """Values that say why a case has no others."""

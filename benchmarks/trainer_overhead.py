@@ -31,9 +31,8 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,10 +42,10 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import tdn
 from benchmarks.clips.usage import Usage
 from benchmarks.common import slug, surroundings, synchronise
-from benchmarks.resident import BareStep, resident_batch
+from benchmarks.resident import BareStep, configured_step, resident_batch
+from benchmarks.resident_run import ResidentLoader, run
 from benchmarks.rows import read_results, results_of, write_results
 from tdn.config import Config
 from tdn.config_loading import load_config
@@ -54,7 +53,6 @@ from tdn.devices import resolve_device
 from tdn.pipelines.loader import Batch
 from tdn.training.distributed import Processes
 from tdn.training.precision import choose_precision
-from tdn.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
 CASE = ("model", "width", "shape", "processes", "precision", "optimizer")
@@ -106,45 +104,6 @@ class Turns:
         return Cost((now.time - began.time) / self._steps, (now.cpu - began.cpu) / self._steps)
 
 
-class ResidentLoader:
-    """One batch, again and again, with the interface of ``tdn.pipelines.loader.Loader``."""
-
-    views_per_video = 1
-    classes: tuple[str, ...] = ()
-
-    def __init__(self, batch: Batch, steps: int, before_step: Callable[[int], object]) -> None:
-        self._batch = batch
-        self._steps = steps
-        self._before_step = before_step
-        self._start = 0
-        self.listed = self.videos = steps * len(batch.labels)
-        self.lost: set[int] = set()
-
-    def __len__(self) -> int:
-        return self._steps - self._start
-
-    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
-        """Where the next iteration starts."""
-        del epoch
-        self._start = start_step
-
-    def __iter__(self) -> Iterator[Batch]:
-        for step in range(self._start, self._steps):
-            self._before_step(step)
-            yield self._batch
-
-    def of_one_step(self) -> ResidentLoader:
-        """A loader of the same batch, once."""
-        return ResidentLoader(self._batch, 1, lambda _: None)
-
-    def fingerprint(self) -> str:
-        """Of the videos."""
-        return "resident"
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
 def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
     """Overhead of a configuration's network and batch; under ``torchrun`` on each process.
 
@@ -185,23 +144,6 @@ def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
     }
 
 
-def run(config: Config, train_loader: ResidentLoader) -> None:
-    """Train on a loader's clips, and validate on one batch of them."""
-
-    def create_loader(_: Config, split: str, **place: object) -> ResidentLoader:
-        del place
-        return train_loader if split == "train" else train_loader.of_one_step()
-
-    config.data.train_list = config.data.validation_list = "resident"
-    former, tdn.create_loader = tdn.create_loader, create_loader  # type: ignore[assignment]
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            config.output = folder
-            train(config)
-    finally:
-        tdn.create_loader = former
-
-
 def summary(turns: Turns) -> dict[str, float]:
     """Medians of the turns, without the first of each."""
     trainer, bare = turns.trainer[1:], turns.bare[1:]
@@ -240,7 +182,7 @@ class BareLoop:
     def __call__(self) -> None:
         """Make a step."""
         if self._step is None:
-            self._step = BareStep(*self._given, place=self._place())
+            self._step = configured_step(*self._given, place=self._place())
         self._step()
 
     def close(self) -> None:

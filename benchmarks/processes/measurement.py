@@ -16,7 +16,7 @@ from typing import Literal
 import torch.distributed as dist
 
 from benchmarks.common import synchronise
-from benchmarks.resident import BareStep, resident_batch
+from benchmarks.resident import configured_step, resident_batch
 from tdn.config import Config
 from tdn.training.distributed import Processes
 
@@ -101,8 +101,8 @@ class _Crew:
         given = dataclasses.replace(config, data=data), place.device
         batch = resident_batch(*given)
         mine = dataclasses.replace(place, world_size=case.processes)
-        self.steps["together"] = BareStep(given[0], batch, given[1], mine, group)
-        self.steps["apart"] = BareStep(given[0], batch, given[1])
+        self.steps["together"] = configured_step(given[0], batch, given[1], mine, group)
+        self.steps["apart"] = configured_step(given[0], batch, given[1])
 
     def seconds_of(self, step: Callable[[], object] | None, steps: int) -> float:
         """Of a step in a turn; 0 for a process that has no part in it."""
@@ -118,7 +118,7 @@ class _Crew:
 
 def _work(config: Config, place: Processes, steps: int) -> Work:
     """Step by step, and the backward pass apart from the rest."""
-    step = BareStep(config, resident_batch(config, place.device), place.device)
+    step = configured_step(config, resident_batch(config, place.device), place.device)
     for _ in range(3):  # warms up
         step()
     whole, backward = [], []

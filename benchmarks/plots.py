@@ -1,0 +1,163 @@
+"""The charts: which results each shows, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.rows import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OURS, OTHERS = "#1f6f8b", "#c9ccd1"
+SIZE = (7.0, 3.2)
+"""Inches."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A chart."""
+
+    title: str
+    benchmark: str
+    paint: Callable[[Axes, Sequence[Result]], None]
+    value: str
+    """That a result must have."""
+
+    def select(self, results: Sequence[Result]) -> list[Result]:
+        """Those of its benchmark that were measured; of several devices the last one's."""
+        found = [
+            result
+            for result in results
+            if result.benchmark == self.benchmark and self.value in result.values
+        ]
+        last = found[-1].where.get("device") if found else None
+        return [result for result in found if result.where.get("device") == last]
+
+
+def draw(plot: Plot, results: Sequence[Result], path: Path, note: str) -> None:
+    """Write a chart as SVG; the same results give the same file with the same matplotlib."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot
+
+    with mpl.rc_context({"svg.hashsalt": "tdn", "svg.fonttype": "none", "font.size": 9}):
+        figure, axes = pyplot.subplots(figsize=SIZE, layout="constrained")
+        plot.paint(axes, results)
+        where = results[-1].where
+        axes.set_title(f"{plot.title}\n{where['device']}, commit {where['commit']}", fontsize=9)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        figure.savefig(path, metadata={"Date": None, "Description": note})
+        pyplot.close(figure)
+
+
+def _bars(
+    axes: Axes, names: Sequence[str], values: Sequence[float], ours: Sequence[bool], unit: str
+) -> None:
+    colours = [OURS if mine else OTHERS for mine in ours]
+    bars = axes.barh(range(len(names)), values, color=colours)
+    axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.margins(x=0.15)
+
+
+def _training(axes: Axes, results: Sequence[Result]) -> None:
+    _bars(
+        axes,
+        [_size(result) + result.case["peer"] for result in results],
+        [result.values["ratio"] for result in results],
+        [result.case["peer"].startswith("ours") for result in results],
+        "times as fast as the released code",
+    )
+
+
+def _size(result: Result) -> str:
+    case = result.case
+    return f"{case['model'].removeprefix('tdn_')}, T={case['segments']}, {case['pixels']} px: "
+
+
+def _pipeline(axes: Axes, results: Sequence[Result]) -> None:
+    _bars(
+        axes,
+        [
+            f"{result.case['source']}, T={result.case['segments']}: {result.case['contestant']}"
+            for result in results
+        ],
+        [result.values["clips_per_s"] for result in results],
+        [result.case["contestant"].startswith("ours") for result in results],
+        "clips/s",
+    )
+    axes.figure.set_size_inches(SIZE[0], 0.8 + 0.2 * len(results))
+
+
+def _roofline(axes: Axes, results: Sequence[Result]) -> None:
+    names = [f"{result.case['peer']}: {result.case['operator']}" for result in results]
+    places = range(len(names))
+    axes.barh(places, [result.values["ms"] for result in results], color=OTHERS, label="measured")
+    ideal = [result.values["ideal_ms"] for result in results]
+    axes.barh(places, ideal, color=OURS, height=0.4, label="what the device allows")
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlabel("ms in a training step")
+    axes.legend(frameon=False)
+
+
+def _growth(axes: Axes, results: Sequence[Result]) -> None:
+    for along in ("clips", "segments", "pixels"):
+        mine = [result for result in results if result.case["along"] == along]
+        smallest = mine[0].values["ms"]
+        first = mine[0].case[along]
+        axes.plot(
+            [result.case[along] / first for result in mine],
+            [result.values["ms"] / smallest for result in mine],
+            marker="o",
+            label=f"{along}, from {first}",
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xlabel("times as many")
+    axes.set_ylabel("times as long")
+    axes.legend(frameon=False)
+
+
+def _scaling(axes: Axes, results: Sequence[Result]) -> None:
+    kinds = {
+        "measured": ("weak", "o", OURS),
+        "projected": (None, "", "#888888"),
+    }
+    for kind, (scaling, marker, colour) in kinds.items():
+        mine = [
+            result
+            for result in results
+            if result.case["row"] == kind and result.case.get("scaling") == scaling
+        ]
+        axes.plot(
+            [result.case["processes"] for result in mine],
+            [100 * result.values["efficiency"] for result in mine],
+            marker=marker,
+            color=colour,
+            label=kind,
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("processes")
+    axes.set_ylabel("% of the speed of one alone")
+    axes.set_ylim(0, 110)
+    axes.legend(frameon=False)
+
+
+PLOTS = {
+    "training": Plot("Training steps", "training", _training, "ratio"),
+    "pipeline": Plot("Clips for the network", "pipeline", _pipeline, "clips_per_s"),
+    "roofline": Plot(
+        "Largest gaps of a training step", "roofline", _roofline, "gap_percent_of_step"
+    ),
+    "growth": Plot("Time of a training step", "growth", _growth, "ms"),
+    "scaling": Plot("Weak scaling", "scaling", _scaling, "efficiency"),
+}

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from benchmarks import charts
+from benchmarks.plots import PLOTS
+from benchmarks.rows import Result, write_results
+from benchmarks.tables import NOTHING, TABLES
+
+WHERE = {"device": "CPU", "cpus": 2, "torch": "2.13.0", "commit": "abc", "date": "2026-01-02T03"}
+
+
+def step(peer="ours", ratio=2.0):
+    case = {"model": "tdn_resnet50", "segments": 8, "pixels": 112, "clips": 1}
+    case |= {"peer": peer, "precision": "fp32"}
+    values = {"ms": 12.0, "ratio": ratio, "cpu_ratio": 1.5, "kept_mb": 100.0}
+    return Result("training", case, values, WHERE)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A README and results, in place of the product's."""
+    readme = tmp_path / "README.md"
+    marks = [
+        f"<!-- {name}: made by benchmarks.charts -->\nold\n<!-- end of {name} -->"
+        for name in TABLES
+    ]
+    readme.write_text("Head\n" + "\n".join(marks) + "\nTail\n")
+    monkeypatch.setattr(charts, "README", readme)
+    monkeypatch.setattr(charts, "RESULTS", tmp_path / "results")
+    write_results(tmp_path / "results" / "training-cpu.jsonl", [step("released code", 1.0), step()])
+    return tmp_path
+
+
+def test_what_was_measured_is_shown_and_what_was_not_is_said(place):
+    assert charts.main([]) == 0
+    text = (place / "README.md").read_text()
+    assert text.startswith("Head\n")
+    assert text.endswith("Tail\n")
+    assert "| tdn_resnet50 | 8 | 112 | 1 | ours | fp32 | 12 | 2.00 | 1.50 | 100 |" in text
+    assert "CPU, 2 cores, torch 2.13.0, commit abc, 2026-01-02" in text
+    assert text.count(NOTHING) == len(TABLES) - 1
+    drawn = ET.parse(place / "results" / "training.svg").getroot()
+    texts = {
+        "".join(element.itertext()) for element in drawn.iter() if element.tag.endswith("text")
+    }
+    assert any("ours" in text for text in texts)
+    assert not (place / "results" / "pipeline.svg").exists()
+
+
+def test_whatever_is_out_of_date_is_found(place, capsys):
+    assert charts.main(["--check"]) == 1
+    charts.main([])
+    assert charts.main(["--check"]) == 0
+    write_results(place / "results" / "training-cpu.jsonl", [step(ratio=2.1)])
+    capsys.readouterr()
+    assert charts.main(["--check"]) == 1
+    told = capsys.readouterr().err
+    assert "training.svg" in told
+    assert "README.md" in told
+    (place / "results" / "training-cpu.jsonl").unlink()
+    assert charts.main(["--check"]) == 1
+
+
+def test_the_same_results_give_the_same_chart(place):
+    charts.main([])
+    chart = place / "results" / "training.svg"
+    first = chart.read_bytes()
+    charts.main([])
+    assert chart.read_bytes() == first
+
+
+def test_a_table_without_a_place_is_named():
+    with pytest.raises(ValueError, match="training"):
+        charts.with_tables("no marks", [])
+
+
+def test_a_result_without_times_is_in_no_chart():
+    failed = Result("training", step().case, {"error": "no"}, WHERE)
+    assert PLOTS["training"].select([failed]) == []
+    elsewhere = Result("training", step().case, step().values, WHERE | {"device": "GPU"})
+    assert PLOTS["training"].select([step(), elsewhere]) == [elsewhere]
+
+
+def test_the_product_s_charts_and_tables_are_current():
+    assert charts.main(["--check"]) == 0

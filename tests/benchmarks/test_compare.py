@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.compare import compare, main
+from benchmarks.rows import Result, read_results, write_results
+
+positive = st.floats(1e-3, 1e3)
+
+
+def result(device="A", peer="ours", benchmark="training", **values):
+    return Result(benchmark, {"peer": peer}, values, {"device": device})
+
+
+def verdicts(old, new, tolerance=0.05):
+    return {change.name: change.verdict for change in compare(old, new, tolerance)}
+
+
+def test_less_and_more_are_better_where_they_are():
+    old = [result(ms=10.0, clips_per_s=100.0, peak_mb=50)]
+    assert verdicts(old, [result(ms=12.0, clips_per_s=120.0, peak_mb=50)]) == {
+        "ms": "worse", "clips_per_s": "better", "peak_mb": ""
+    }  # fmt: skip
+    assert verdicts(old, [result(ms=8.0, clips_per_s=80.0, peak_mb=60)]) == {
+        "ms": "better", "clips_per_s": "worse", "peak_mb": "worse"
+    }  # fmt: skip
+
+
+@given(positive, positive)
+def test_both_directions_agree(a, b):
+    (forth,), (back,) = (
+        compare([result(ms=x)], [result(ms=y)], tolerance=0) for x, y in ((a, b), (b, a))
+    )
+    opposite = {"worse": "better", "better": "worse", "": ""}
+    assert back.verdict == opposite[forth.verdict]
+
+
+def test_the_spread_of_a_run_and_of_repeated_runs_is_noise():
+    old = [result(ms=10.0, ms_low=9.0, ms_high=11.0)]
+    assert verdicts(old, [result(ms=10.9)]) == {"ms": ""}
+    assert verdicts(old, [result(ms=11.2)]) == {"ms": "worse"}
+    repeated = [result(ms=ms) for ms in (9.0, 10.0, 11.0)]
+    assert verdicts(repeated, [result(ms=10.9)]) == {"ms": ""}
+    assert verdicts(repeated, [result(ms=11.2)]) == {"ms": "worse"}
+    assert verdicts([result(ms=10.0)], [result(ms=10.9)]) == {"ms": "worse"}
+
+
+def test_of_other_devices_only_ratios_are_compared():
+    old, new = [result(ms=10.0, ratio=3.0)], [result("B", ms=99.0, ratio=2.0)]
+    assert verdicts(old, new) == {"ratio": "worse"}
+
+
+def test_overheads_are_compared_by_the_time_they_make():
+    """Twice as much of next to nothing is no loss; 6 % in place of 2 % is one, unless uncertain."""
+    old = [result(cpu_overhead_percent=0.1)]
+    assert verdicts(old, [result(cpu_overhead_percent=0.2)], 0.03) == {"cpu_overhead_percent": ""}
+    old = [result(cpu_overhead_percent=2.0)]
+    new = {"cpu_overhead_percent": 6.0}
+    assert verdicts(old, [result(**new)], 0.03) == {"cpu_overhead_percent": "worse"}
+    assert verdicts(old, [result(**new, cpu_overhead_error=5.0)], 0.03) == {
+        "cpu_overhead_percent": ""
+    }
+
+
+def test_only_the_same_case_and_what_was_measured_are_compared():
+    old = [result(ms=1.0), result(peer="b", ms=1.0)]
+    new = [result(ms=9.0, benchmark="growth"), result(peer="b", left_out="no time")]
+    assert compare(old, new) == []
+
+
+def test_files_and_folders(tmp_path, capsys):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for number, ms in enumerate((1.0, 1.1, 1.2)):
+        write_results(old / f"{number}.jsonl", [result(ms=ms)])
+    write_results(new / "0.jsonl", [result(ms=1.15)])
+    assert main([str(old), str(new)]) == 0
+    write_results(new / "0.jsonl", [result(ms=2.0)])
+    assert main([str(old), str(new)]) == 1
+    shown = capsys.readouterr().out
+    assert "training: peer ours" in shown
+    write_results(new / "0.jsonl", [result(seconds=2.0)])
+    assert main([str(old), str(new)]) == 2
+    assert main([str(old), str(tmp_path / "none.jsonl")]) == 2
+
+
+@pytest.mark.parametrize("text", ["{", '{"benchmark": "x"}\n', "[]\n"])
+def test_what_is_no_result_is_named(tmp_path, text, capsys):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(text)
+    assert main([str(file), str(file)]) == 2
+    assert str(file) in capsys.readouterr().err
+
+
+def test_results_come_back_as_they_were_written(tmp_path):
+    found = [result(ms=1.5, losses=[1.0, 0.5]), result(peer="b", error="no")]
+    write_results(tmp_path / "a" / "rows.jsonl", found)
+    assert read_results(tmp_path / "a" / "rows.jsonl") == found
