@@ -15,6 +15,7 @@ import re
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch.distributed as dist
@@ -101,6 +102,8 @@ class HostWatch:
         self._signs = [""] * len(others)
         self._excused_at = time.monotonic()
         self._heard_at = [self._excused_at] * len(others)
+        if self.judges:
+            _note_loss(False)
 
     @property
     def judges(self) -> bool:
@@ -124,6 +127,7 @@ class HostWatch:
             silent = [str(self._board.host)] if self._is_long_ago(self._board.heard_at) else []
         if not silent:
             return None
+        _note_loss(True)
         return Alarm(self._rank, LOST, _message(silent, self._timeout))
 
     def leave(self) -> None:
@@ -148,6 +152,24 @@ class HostWatch:
 
     def _is_long_ago(self, moment: float) -> bool:
         return time.monotonic() - max(moment, self._excused_at) > self._timeout
+
+
+def _note_loss(lost: bool) -> None:
+    """Tell the script that started all hosts whether it was a host's loss that ended the run.
+
+    torchrun makes every status 1.
+
+    Args:
+        lost: Whether there is to be the file that TDN_LOST names, if it names one.
+    """
+    name = os.environ.get("TDN_LOST")
+    if name is None:
+        return
+    with contextlib.suppress(OSError):  # the storage may be what is cut off
+        if lost:
+            Path(name).touch()
+        else:
+            Path(name).unlink(missing_ok=True)
 
 
 def _message(silent: Sequence[str], seconds: float) -> str:

@@ -30,6 +30,7 @@ case "$*" in
   *--overlap*) exit "${TEST_ANSWER:-0}" ;;
   *)
     while [[ "$1" == --* ]]; do echo "srun $1"; shift; done
+    if [[ -n "${TEST_LOST:-}" ]]; then touch "$TDN_LOST"; fi
     for SLURM_NODEID in 0 1; do
       export SLURM_NODEID SLURMD_NODENAME="a$((7 + SLURM_NODEID))"
       "$@" || exit
@@ -170,6 +171,15 @@ def test_a_failure_puts_a_job_back_only_where_a_node_does_not_answer(job, answer
     done = job.start(*TRAIN, TEST_STATUS="1", TEST_ANSWER=answer)
     assert done.returncode == (0 if requeued else 1)
     assert job.requeued == requeued
+
+
+def test_a_loss_that_the_run_noticed_puts_a_job_back_though_all_nodes_answer_again(job):
+    """A loss of a former start counts no longer, nor does one that the run survived."""
+    assert job.start(*TRAIN, TEST_STATUS="1", TEST_LOST="1").returncode == 0
+    assert job.requeued == ["requeue 71234"]
+    assert job.start(*TRAIN, TEST_STATUS="1").returncode == 1
+    assert job.start(*TRAIN, TEST_LOST="1").returncode == 0
+    assert len(job.requeued) == 1
 
 
 def test_a_job_that_was_put_back_too_often_ends(job):

@@ -100,6 +100,21 @@ def test_all_hosts_that_are_silent_are_named(fleet):
     assert "\n" not in message
 
 
+def test_the_script_that_started_the_hosts_is_told_of_a_loss(fleet, monkeypatch, tmp_path):
+    """And no longer once the run goes on; storage that is lost as well changes nothing."""
+    note = tmp_path / "lost"
+    monkeypatch.setenv("TDN_LOST", str(note))
+    assert fleet.alarm(10, alive=(0, 1, 2, 3)) is None
+    assert not note.exists()
+    assert fleet.alarm(65, alive=(0, 2))
+    assert note.exists()
+    place(monkeypatch, 0)
+    HostWatch(60.0, member(0, open_board(fleet.store)))
+    assert not note.exists()
+    monkeypatch.setenv("TDN_LOST", "/nowhere/lost")
+    assert fleet.alarm(1, alive=(0, 2))
+
+
 def test_a_host_that_never_gave_a_sign_is_named(fleet):
     assert "host h2:" in fleet.alarm(65, alive=(0, 1, 3))
 
