@@ -17,6 +17,7 @@ from tdn.errors import UserError
 from tdn.preflight import first, network, shared_folder, speeds
 from tdn.preflight.cluster import Cluster, from_environment
 from tdn.preflight.node import NodeReport, examine_node
+from tdn.preflight.pulse import beating
 from tdn.preflight.report import report, write_report
 from tdn.preflight.request import Request, read_request
 from tdn.preflight.roll_call import AbsenceError, Roll, call
@@ -103,7 +104,6 @@ class _Preflight:
         self._workers = workers
         self._began = time.time()
         self._first_rank: int | None = None
-        self._signs = 0
 
     def run(self, wait: float) -> int:
         """Carry it out; the status that all nodes leave with."""
@@ -111,7 +111,11 @@ class _Preflight:
         roll = call(cluster, wait, _say)
         seconds = max(EXAMINE, LIMIT - roll.waited)
         deadline = time.monotonic() + seconds + _MARGIN
-        with contextlib.closing(roll.board), shared_folder.shown(request.output, roll):
+        with (
+            contextlib.closing(roll.board),
+            beating(roll),
+            shared_folder.shown(request.output, roll),
+        ):
             own = examine_node(
                 request,
                 cluster.processes,
@@ -155,8 +159,8 @@ class _Preflight:
         roll.board.write("plan", plan.to_json())
         self._begin(roll, plan)
         deadline = time.monotonic() + MEASURE
-        results = first.collect_results(roll, plan, deadline, lambda: self._tick(roll))
-        failed = first.judge_results(roll, plan, results, lambda: self._tick(roll))
+        results = first.collect_results(roll, plan, deadline, lambda: self._tell_of_ended(roll))
+        failed = first.judge_results(roll, plan, results)
         if failed:
             found += failed
             return None
@@ -177,7 +181,7 @@ class _Preflight:
             self._begin(roll, Plan.from_json(text))
         deadline = time.monotonic() + MEASURE + 2 * _MARGIN
         while time.monotonic() < deadline:
-            self._tick(roll)
+            self._tell_of_ended(roll)
             verdict = roll.board.read("verdict")
             if verdict is not None:
                 roll.board.write(f"bye {roll.node}", "")
@@ -189,10 +193,8 @@ class _Preflight:
         self._first_rank = sum(plan.processes[: roll.node])
         self._workers.begin(dataclasses.replace(plan, node=roll.node))
 
-    def _tick(self, roll: Roll) -> None:
-        """Give a sign of life, and tell of workers that ended without a word."""
-        self._signs += 1
-        roll.board.write(f"alive {roll.node}", str(self._signs))
+    def _tell_of_ended(self, roll: Roll) -> None:
+        """Tell of workers that ended without a word."""
         if self._first_rank is None:
             return
         for place, status in self._workers.ended().items():

@@ -12,6 +12,7 @@ from tdn.preflight import facts, speeds
 from tdn.preflight.devices import DeviceSpeed
 from tdn.preflight.links import PairTime, SumTime
 from tdn.preflight.node import NodeReport
+from tdn.preflight.pulse import SILENCE, Pulses
 from tdn.preflight.roll_call import Roll
 from tdn.preflight.speeds import Measured
 from tdn.preflight.worker import Plan
@@ -26,13 +27,15 @@ _AFTERMATH = 2.0
 
 
 def collect_nodes(roll: Roll, deadline: float) -> dict[int, NodeReport]:
-    """The reports of all nodes that answer in time, by number."""
+    """The reports of the nodes that answer in time, by number; of one that is gone none."""
     reports: dict[int, NodeReport] = {}
-    while len(reports) < roll.nodes and time.monotonic() < deadline:
-        for node in set(range(roll.nodes)) - reports.keys():
+    missing, pulses = set(range(roll.nodes)), Pulses(roll)
+    while missing and time.monotonic() < deadline:
+        for node in sorted(missing):
             text = roll.board.read(f"node {node}")
             if text is not None:
                 reports[node] = NodeReport.from_dict(json.loads(text))
+        missing -= reports.keys() | pulses.silent(SILENCE)
         time.sleep(_POLL)
     return reports
 
@@ -43,7 +46,7 @@ def judge_nodes(roll: Roll, reports: Mapping[int, NodeReport]) -> Found:
     for node, name in enumerate(roll.names):
         report = reports.get(node)
         if report is None:
-            found.append((name, _silent("it came, but does not say what it found")))
+            found.append((name, _silent("it came, and then gave no answer")))
         else:
             found += [(name, finding) for finding in report.findings if finding.level != "ok"]
     present = sorted(reports)
@@ -94,15 +97,13 @@ def collect_results(
     return results
 
 
-def judge_results(
-    roll: Roll, plan: Plan, results: Mapping[int, dict[str, Any]], tick: Callable[[], object]
-) -> Found:
+def judge_results(roll: Roll, plan: Plan, results: Mapping[int, dict[str, Any]]) -> Found:
     """What to say of workers that failed, or did not come to an end."""
     node_of = [node for node, count in enumerate(plan.processes) for _ in range(count)]
     errors = {rank: result["error"] for rank, result in results.items() if "error" in result}
     if not errors and len(results) == len(node_of):
         return []
-    dead = _without_sign_of_life(roll, tick)
+    dead = _without_sign_of_life(roll)
     if dead:
         return [(roll.names[node], _silent("it gives no sign of life any more")) for node in dead]
     # Where one has failed, the others fail or wait because of it.
@@ -129,15 +130,12 @@ def _failed(error: str, backend: str) -> Finding:
     return fail("links", f"{backend}: {error}", remedy(Backend(backend, problem=error)))
 
 
-def _without_sign_of_life(roll: Roll, tick: Callable[[], object]) -> list[int]:
+def _without_sign_of_life(roll: Roll) -> list[int]:
     """Nodes whose processes are stopped, or out of reach."""
-    others = range(1, roll.nodes)
-    before = {node: roll.board.read(f"alive {node}") for node in others}
-    until = time.monotonic() + _ALIVE
-    while time.monotonic() < until:
-        tick()
-        time.sleep(_POLL)
-    return [node for node in others if roll.board.read(f"alive {node}") == before[node]]
+    pulses = Pulses(roll)
+    pulses.silent(0)  # takes note of the signs that are there already
+    time.sleep(_ALIVE)
+    return sorted(pulses.silent(0))
 
 
 def _behind(

@@ -145,6 +145,7 @@ def runs(tmp_path: Path, hosts: TwoHosts) -> tuple[Run, Run]:
     return Run(tmp_path / "two", videos, hosts), Run(tmp_path / "one", videos, hosts)
 
 
+@pytest.mark.timeout(450)  # a minute, half of it waiting, on a machine that has nothing else to do
 def test_a_run_outlives_requests_cuts_and_the_loss_of_a_host(runs):
     """And whoever is lost is named on the other side."""
     run, whole = runs

@@ -71,7 +71,7 @@ def measure_team(processes, prepare, host="localhost", at=lambda make: make()):
         for worker in workers:
             worker.kill()
     roll = Roll(board, store, "", host, store.port, 0, names, 0.0, 0.0)
-    assert first.judge_results(roll, plan, found, lambda: None) == []
+    assert first.judge_results(roll, plan, found) == []
     return first.measured(roll, plan, found)
 
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from tdn.doctor.findings import fail, ok, warn
 from tdn.preflight import first
 from tdn.preflight.node import NodeReport
+from tdn.preflight.pulse import Pulses, beating
 from tdn.preflight.roll_call import Roll
 from tdn.preflight.worker import Plan
 from tdn.training.board import Board
@@ -54,7 +55,7 @@ def alive(roll):
 
 
 def judged(roll, results):
-    found = first.judge_results(roll, PLAN, results, lambda: None)
+    found = first.judge_results(roll, PLAN, results)
     return [(name, finding.level, finding.found) for name, finding in found]
 
 
@@ -69,6 +70,27 @@ def test_a_node_that_does_not_report_is_named(roll):
     assert reports == {0: REPORT, 2: REPORT}
     ((name, finding),) = first.judge_nodes(roll, reports)
     assert (name, finding.level) == ("b", "fail")
+
+
+def test_a_node_that_is_gone_is_not_waited_for(roll, alive, monkeypatch):
+    monkeypatch.setattr(first, "SILENCE", 1.0)
+    roll.board.write("node 0", json.dumps(REPORT.to_dict()))
+    alive(2)
+    began = time.monotonic()
+    timer = threading.Timer(2.0, Board(roll.store).write, ("node 2", json.dumps(REPORT.to_dict())))
+    timer.start()
+    assert first.collect_nodes(roll, began + 60).keys() == {0, 2}
+    assert 2.0 <= time.monotonic() - began < 30
+
+
+def test_signs_of_life_end_with_the_node(roll):
+    pulses = Pulses(roll)
+    with beating(roll._replace(node=1)):
+        assert roll.board.read("alive 1", wait=10)
+        assert pulses.silent(0) == {2}
+    assert pulses.silent(5) == set()
+    time.sleep(0.1)
+    assert pulses.silent(0.05) == {1, 2}
 
 
 def test_what_is_right_is_not_listed_and_what_differs_is(roll):
