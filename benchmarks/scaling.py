@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py                      the demo's network, 2 processes on CPUs
     python benchmarks/scaling.py --device cuda --config configs/ssv2_r50_8f.yaml     all GPUs
-    torchrun ... benchmarks/scaling.py --device cuda ...                 a cluster's, together
+    torchrun ... benchmarks/scaling.py --device cuda ...     a cluster's (docs/clusters.md has all)
     python benchmarks/scaling.py --set link_bandwidth=25e9 --set node_processes=8
 
 One, two, four ... and all of the processes take turns with training steps on clips that lie in
@@ -17,7 +17,7 @@ bytes, bandwidths and latencies, and says what a step on up to 1,024 processes t
 waits for gradients and for the slowest process, the clips and bytes a second that the storage must
 give, and the cores of a node for decoding on CPUs. Every input is printed with its origin, and
 whatever could not be measured here can be given: --set, --preflight, --manifest. Beside what was
-measured the projection stands for the same processes: so far it can be trusted.
+measured stands the projection of the same: where they differ much, a line says not to trust it.
 
 Rows go to benchmarks/results/scaling-<device>.jsonl: inputs, measured, projected.
 """
@@ -50,7 +50,7 @@ from benchmarks.processes.inputs import (
 )
 from benchmarks.processes.links import measure_links
 from benchmarks.processes.measurement import Case, Turns, measure
-from benchmarks.processes.projection import Inputs, Projection, project
+from benchmarks.processes.projection import Inputs, Projection, project, project_strong
 from benchmarks.rows import Row, results_of, write_results
 from benchmarks.timing import quantiles
 from tdn.config import Config
@@ -60,6 +60,8 @@ from tdn.training.distributed import open_processes
 from tdn.training.precision import choose_precision
 
 ROOT = Path(__file__).parents[1]
+DOUBTFUL = 10
+"""Percent."""
 CASE = ("row", "name", "scaling", "processes", "clips")
 """Columns that say what a row is about."""
 
@@ -92,7 +94,9 @@ def _start_processes(options: argparse.Namespace, words: Sequence[str]) -> int:
         raise UserError("there is no GPU for each process; choose --device cpu, or fewer")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*torchrun, "--nproc-per-node", str(count), __file__, *words]
-    return subprocess.run(command, check=False).returncode
+    # torchrun would say that it sets this, in a box of stars.
+    environment = {"OMP_NUM_THREADS": str(options.threads), **os.environ}
+    return subprocess.run(command, check=False, env=environment).returncode
 
 
 def _measure_and_report(
@@ -106,11 +110,13 @@ def _measure_and_report(
         main = place.is_main
     if not main:
         return
-    values = collect(work, config.data.batch_size, links, given)
+    values = collect(work, config.data.batch_size, links, given, options.device)
     inputs = inputs_of(values)
     measured = [measured_row(case, turns, inputs) for case in turns]
-    projections = [project(inputs, count) for count in counts(options.up_to)]
-    print(report(values, measured, projections))
+    weak = [project(inputs, count) for count in counts(options.up_to)]
+    strong = [project_strong(inputs, count) for count in counts(options.up_to)]
+    print(report(values, measured, weak, strong))
+    print("\n".join(doubts(values, measured, options.device)))
     where = surroundings(options.device) | {
         "model": config.model.name,
         "segments": config.model.num_segments,
@@ -123,7 +129,12 @@ def _measure_and_report(
         {"row": "input", "name": name, **value._asdict()} for name, value in values.items()
     ]
     rows += [{"row": "measured", **row} for row in measured]
-    rows += [{"row": "projected", **dataclasses.asdict(each)} for each in projections]
+    for scaling, found in (("weak", weak), ("strong", strong)):
+        rows += [
+            {"row": "projected", "scaling": scaling, **dataclasses.asdict(each)}
+            for each in found
+            if each is not None
+        ]
     write_results(_results(options), results_of("scaling", CASE, rows, where))
 
 
@@ -137,8 +148,9 @@ def measured_row(case: Case, turns: Mapping[Case, Turns], inputs: Inputs) -> dic
     alone, mine = next(iter(turns.values())).together, turns[case]
     share = case.clips / next(iter(turns)).clips
     efficiency = _ratios(alone, mine.together, share)
-    work = {"work": inputs.work * share, "backward": inputs.backward * share}
-    projected = project(dataclasses.replace(inputs, **work, clips=case.clips), case.processes)
+    together = dataclasses.replace(inputs, step_clips=case.processes * case.clips)
+    projected = project_strong(together, case.processes)
+    assert projected is not None  # each takes a clip at least
     low, middle, high = sorted(quantiles(efficiency))
     return {
         **dataclasses.asdict(case),
@@ -158,9 +170,12 @@ def _ratios(alone: Sequence[float], mine: Sequence[float], share: float) -> list
 
 
 def report(
-    values: Mapping[str, Value], measured: Sequence[Mapping[str, Any]], found: Sequence[Projection]
+    values: Mapping[str, Value],
+    measured: Sequence[Mapping[str, Any]],
+    weak: Sequence[Projection],
+    strong: Sequence[Projection | None],
 ) -> str:
-    """Inputs, what was measured and what is projected, as three tables."""
+    """Inputs, what was measured and what is projected, as tables."""
     inputs = [
         (name, f"{value.number:.4g}", UNITS.get(name, ""), value.origin)
         for name, value in values.items()
@@ -170,15 +185,49 @@ def report(
         "Measured: clips a second of a process, against one alone": aligned(
             list(_measured_lines(measured)), left=(0,)
         ),
-        "Projected": aligned(list(_projected_lines(found)), left=()),
+        f"Projected: {values['clips'].number:g} clips a process": aligned(
+            list(_projected_lines(weak)), left=()
+        ),
+        f"Projected: {values['step_clips'].number:g} clips a step": aligned(
+            list(_projected_lines([each for each in strong if each is not None])), left=()
+        ),
     }
     return "\n\n".join(
         "\n".join((title, *map(str.rstrip, lines))) for title, lines in parts.items()
     )
 
 
+def doubts(
+    values: Mapping[str, Value], measured: Sequence[Mapping[str, Any]], device: str
+) -> list[str]:
+    """What to know before believing the projection."""
+    found = []
+    last = [row for row in measured if row["scaling"] == "weak"][-1]
+    points = 100 * (last["efficiency_projected"] - last["efficiency"])
+    if abs(points) > DOUBTFUL:
+        side = "above" if points > 0 else "below"
+        found.append(
+            f"Do not trust the projection: on {last['processes']} processes it is "
+            f"{abs(points):.0f} points {side} what was measured."
+        )
+    noise = 100 * values["spread"].number / values["work"].number
+    if noise > DOUBTFUL:
+        found.append(
+            f"Steps differ by {noise:.0f} %: if other programs use this machine, they are in every "
+            "number above."
+        )
+    if device == "cpu":
+        found.append(
+            "These are processes on CPUs: an illustration of the method, not of a cluster of GPUs."
+        )
+    return found
+
+
 def _measured_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
-    yield "scaling", "processes", "clips", "ms/step", "%", "from", "to", "apart %", "projected %"
+    yield (
+        *("scaling", "processes", "clips each", "ms/step", "%", "20 %", "80 %"),
+        *("% if apart", "% projected"),
+    )
     for row in rows:
         yield (
             row["scaling"],
@@ -194,7 +243,7 @@ def _measured_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]
 
 def _projected_lines(found: Sequence[Projection]) -> Iterator[Sequence[str]]:
     yield (
-        *("processes", "nodes", "ms/step", "averaging ms", "waits for it ms", "for the slowest ms"),
+        *("processes", "nodes", "ms/step", "averaging", "waits for it", "for the slowest"),
         *("%", "clips/s", "storage GB/s", "cores/node", "epoch min"),
     )
     for each in found:
@@ -221,6 +270,13 @@ def _results(options: argparse.Namespace) -> Path:
     return ROOT / "benchmarks" / "results" / f"scaling-{name}.jsonl"
 
 
+def _count(text: str) -> int:
+    """A whole number from 1 on, of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 on")
+    return int(text)
+
+
 def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -228,12 +284,16 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     default = ROOT / "configs" / "demo.yaml"
     parser.add_argument("--config", type=Path, default=default, metavar="FILE", help="(the demo's)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--processes", type=int, metavar="N", help="at hand (all GPUs; on a CPU 2)")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="of a process (the config's)")
-    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each (15)")
-    parser.add_argument("--steps", type=int, default=4, metavar="N", help="of a turn (4)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a process (1)")
-    parser.add_argument("--up-to", type=int, default=1024, metavar="N", help="processes (1024)")
+    parser.add_argument(
+        "--processes", type=_count, metavar="N", help="at hand (all GPUs; on a CPU 2)"
+    )
+    parser.add_argument(
+        "--batch-size", type=_count, metavar="N", help="of a process (the config's)"
+    )
+    parser.add_argument("--rounds", type=_count, default=15, metavar="N", help="turns of each (15)")
+    parser.add_argument("--steps", type=_count, default=4, metavar="N", help="of a turn (4)")
+    parser.add_argument("--threads", type=_count, default=1, metavar="N", help="of a process (1)")
+    parser.add_argument("--up-to", type=_count, default=1024, metavar="N", help="processes (1024)")
     parser.add_argument(
         "--set",
         type=setting,

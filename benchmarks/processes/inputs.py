@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.common import described
 from benchmarks.processes.links import Links
 from benchmarks.processes.measurement import Work
 from benchmarks.processes.projection import Inputs
@@ -18,6 +19,7 @@ from tdn.errors import UserError
 
 NAMES = tuple(field.name for field in dataclasses.fields(Inputs))
 UNITS = {
+    "alone": "s",
     "work": "s",
     "backward": "s",
     "spread": "s",
@@ -39,20 +41,33 @@ class Value(NamedTuple):
     origin: str
 
 
-ASSUMED = {
+ON_GPUS = {
     "node_bandwidth": Value(300e9, "assumed: NVLink of an H100, 450 GB/s, at two thirds"),
     "node_latency": Value(3e-6, "assumed: NCCL by NVLink"),
     "link_bandwidth": Value(40e9, "assumed: one adapter of 400 Gbit/s a node, at 80 %"),
     "link_latency": Value(6e-6, "assumed: NCCL by InfiniBand"),
+}
+ON_CPUS = {
+    "node_bandwidth": Value(2e9, "assumed: gloo within a machine"),
+    "node_latency": Value(100e-6, "assumed: gloo within a machine"),
+    "link_bandwidth": Value(1e9, "assumed: Ethernet of 10 Gbit/s, at 80 %"),
+    "link_latency": Value(50e-6, "assumed: gloo by Ethernet"),
+}
+DATA = {
+    "step_clips": Value(1024, "assumed"),
     "epoch_clips": Value(168913, "the training list of Something-Something V2"),
     "clip_bytes": Value(88e3, "Something-Something V2 as published: 19.4 GB, 220,847 videos"),
 }
+WHOLE = ("step_clips", "node_processes", "epoch_clips")
 
 
-def collect(work: Work, clips: int, links: Links, given: Mapping[str, Value]) -> dict[str, Value]:
+def collect(
+    work: Work, clips: int, links: Links, given: Mapping[str, Value], device: str
+) -> dict[str, Value]:
     """All inputs, in order; what is given counts before what is measured or assumed."""
     here = "measured here"
     measured = {
+        "alone": Value(work.alone, here),
         "work": Value(work.step, here),
         "backward": Value(work.backward, here),
         "spread": Value(work.spread, here),
@@ -66,15 +81,15 @@ def collect(work: Work, clips: int, links: Links, given: Mapping[str, Value]) ->
         for name, number in dataclasses.asdict(links).items()
         if name != "node_processes" and number is not None
     }
-    found = {**ASSUMED, **measured, **given}
+    assumed = ON_GPUS if device == "cuda" else ON_CPUS
+    found = {**assumed, **DATA, **measured, **given}
     return {name: found[name] for name in NAMES}
 
 
 def inputs_of(values: Mapping[str, Value]) -> Inputs:
     """The numbers alone."""
-    whole = ("clips", "node_processes", "epoch_clips")
     numbers = {name: value.number for name, value in values.items()}
-    return Inputs(**numbers | {name: int(numbers[name]) for name in whole})  # type: ignore[arg-type]
+    return Inputs(**numbers | {name: int(numbers[name]) for name in WHOLE})  # type: ignore[arg-type]
 
 
 def setting(text: str) -> tuple[str, Value]:
@@ -89,20 +104,28 @@ def setting(text: str) -> tuple[str, Value]:
     least = 0 if name in ("spread", "node_latency", "link_latency", "clip_cpu") else 1e-12
     if not least <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: give a positive number, in {UNITS.get(name, 1)}")
+    if name in WHOLE and (value != int(value) or value < 1):
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 on")
     return name, Value(value, "given")
 
 
 def of_preflight(path: Path) -> dict[str, Value]:
-    """Bandwidths and latencies that launch/preflight.py measured on a cluster."""
+    """Bandwidths and latencies that launch/preflight.py measured on a cluster.
+
+    Raises:
+        UserError: The file cannot be read, or is no report of a preflight.
+    """
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"--preflight {path}: cannot be read ({error})") from None
-    return {
-        name: Value(found["links"][name], str(path))
-        for name in ("node_bandwidth", "node_latency", "link_bandwidth", "link_latency")
-        if found["links"].get(name) is not None
-    }
+        links = json.loads(path.read_text())["links"]
+        return {
+            name: Value(float(links[name]), str(path))
+            for name in ON_GPUS
+            if links.get(name) is not None
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"--preflight {path}: is no preflight.json of a run folder ({described(error)})"
+        ) from None
 
 
 def of_manifest(path: Path) -> dict[str, Value]:

@@ -15,10 +15,13 @@ from typing import Literal
 
 import torch.distributed as dist
 
-from benchmarks.common import synchronise
-from benchmarks.resident import configured_step, resident_batch
+from benchmarks.common import progress, synchronise
+from benchmarks.resident import BareStep, configured_step, resident_batch
 from tdn.config import Config
 from tdn.training.distributed import Processes
+
+WARM_UP = 3
+"""Steps."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,14 @@ class Turns:
 
 @dataclass(frozen=True)
 class Work:
-    """Of one process while the others rest. Seconds."""
+    """Of a process that waits for nobody. Seconds."""
 
+    alone: float
+    """A step while the others rest."""
     step: float
+    """A step while all others are at work, too."""
     backward: float
+    """Of that, the backward pass."""
     spread: float
     """Standard deviation from step to step; what is far off the usual does not count."""
     gradient_bytes: int
@@ -84,8 +91,9 @@ def measure(
                 slowest = max(place.gather(crew.seconds_of(step, steps)))
                 if number:
                     getattr(found[case], kind).append(slowest)
-    work = _work(config, place, rounds * steps) if place.is_main else None
-    return found, place.from_main(work)
+        if place.is_main:
+            progress(f"round {number} of {rounds}")
+    return found, _work(config, place, rounds * steps)
 
 
 class _Crew:
@@ -117,22 +125,38 @@ class _Crew:
 
 
 def _work(config: Config, place: Processes, steps: int) -> Work:
-    """Step by step, and the backward pass apart from the rest."""
+    """The main process alone, then all at once, each for itself; the median over processes."""
     step = configured_step(config, resident_batch(config, place.device), place.device)
-    for _ in range(3):  # warms up
-        step()
-    whole, backward = [], []
+    _times(step, place, WARM_UP)
+    alone = place.from_main(statistics.median(_times(step, place, steps)) if place.is_main else 0.0)
+    mine = _times(step, place, steps)
+    found = place.gather((statistics.median(mine), _backward_share(step, place), spread(mine)))
+    work, share, deviation = (statistics.median(values) for values in zip(*found, strict=True))
+    return Work(alone, work, work * share, deviation, step.gradient_bytes)
+
+
+def _times(step: BareStep, place: Processes, steps: int) -> list[float]:
+    """Of whole steps."""
+    times = []
     for _ in range(steps):
+        began = _now(place)
+        step()
+        times.append(_now(place) - began)
+    return times
+
+
+def _backward_share(step: BareStep, place: Processes) -> float:
+    """Of a step; its parts are waited for one by one, which steps as trained are not."""
+    shares = []
+    for _ in range(WARM_UP):
         began = _now(place)
         loss = step.forward()
         passed = _now(place)
         step.backward(loss)
-        backward.append(_now(place) - passed)
+        back = _now(place)
         step.update()
-        whole.append(_now(place) - began)
-    return Work(
-        statistics.median(whole), statistics.median(backward), spread(whole), step.gradient_bytes
-    )
+        shares.append((back - passed) / (_now(place) - began))
+    return statistics.median(shares)
 
 
 def _now(place: Processes) -> float:

@@ -3,6 +3,7 @@
 A step is the processes' own work, of which the slowest of them counts, and what of the averaging
 of gradients does not hide behind the backward pass:
 
+    step(1)    = alone
     step(N)    = work + late(N) + exposed(N)
     late(N)    = spread * E[largest of N standard normal values]
     exposed(N) = max(averaging(N) - backward, averaging of the last bucket)
@@ -14,12 +15,15 @@ tree between the nodes:
     averaging = 2 (g - 1)/g * G / node_bandwidth + 2 (n - 1)/n * G / link_bandwidth
                 + buckets * (2 (g - 1) * node_latency + 2 ceil(log2 n) * link_latency)
 
-for G gradient bytes on n nodes of g processes. What it leaves out: congestion of the network by
-others, and everything that is not a step (validation, checkpoints, restarts).
+for G gradient bytes on n nodes of g processes. Weak scaling keeps the clips of a process, strong
+scaling those of a step in all: the work is then taken to shrink with them, which flatters small
+batches. What it leaves out: congestion of the network by others, and everything that is not a step
+(validation, checkpoints, restarts).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -32,14 +36,18 @@ BUCKET = 25 << 20
 class Inputs:
     """All that the projection knows. Times in seconds, bandwidths in bytes/s."""
 
+    alone: float
+    """A step of one process while the others of its node rest."""
     work: float
-    """A step of one process that waits for nobody, all processes of its node at work."""
+    """A step of a process that waits for nobody, all processes of its node at work."""
     backward: float
     """The backward pass in it, behind which the averaging can hide."""
     spread: float
     """Standard deviation of a process's work from step to step."""
-    clips: int
+    clips: float
     """Of a process and step."""
+    step_clips: int
+    """Of all processes in a step, for strong scaling."""
     gradient_bytes: float
     """That a process has to average."""
     node_processes: int
@@ -92,7 +100,7 @@ def project(given: Inputs, processes: int) -> Projection:
     last = averaging_time(given, nodes, local, min(BUCKET, given.gradient_bytes))
     exposed = max(averaging - given.backward, last)
     late = given.spread * largest_normal(processes)
-    step = given.work + late + exposed
+    step = given.alone if processes == 1 else given.work + late + exposed
     clips = processes * given.clips / step
     return Projection(
         processes=processes,
@@ -101,12 +109,23 @@ def project(given: Inputs, processes: int) -> Projection:
         averaging=averaging,
         exposed=exposed,
         late=late,
-        efficiency=given.work / step,
+        efficiency=given.alone / step,
         clips_per_s=clips,
         storage=clips * given.clip_bytes,
         cores=clips / nodes * given.clip_cpu,
         epoch=given.epoch_clips / clips,
     )
+
+
+def project_strong(given: Inputs, processes: int) -> Projection | None:
+    """The same with ``step_clips`` divided among the processes; None for less than a clip each."""
+    clips = given.step_clips / processes
+    if clips < 1:
+        return None
+    share = clips / given.clips
+    less = {"alone": given.alone * share, "work": given.work * share}
+    less |= {"backward": given.backward * share, "spread": given.spread * share}
+    return project(dataclasses.replace(given, clips=clips, **less), processes)
 
 
 def averaging_time(given: Inputs, nodes: int, local: int, size: float) -> float:

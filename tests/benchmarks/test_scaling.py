@@ -14,11 +14,18 @@ from benchmarks import scaling
 from benchmarks.processes.inputs import NAMES, Value, collect, inputs_of, setting
 from benchmarks.processes.links import Links
 from benchmarks.processes.measurement import Case, Turns, Work, cases, spread
-from benchmarks.processes.projection import BUCKET, Inputs, largest_normal, project
+from benchmarks.processes.projection import (
+    BUCKET,
+    Inputs,
+    largest_normal,
+    project,
+    project_strong,
+)
 from benchmarks.rows import read_results
-from benchmarks.scaling import counts, main, measured_row
+from benchmarks.scaling import counts, doubts, main, measured_row
 
 H100 = Inputs(
+    alone=0.08,
     work=0.1,
     backward=0.06,
     spread=0.0,
@@ -29,6 +36,7 @@ H100 = Inputs(
     node_latency=0.0,
     link_bandwidth=1e8 * BUCKET / 1e6,
     link_latency=0.0,
+    step_clips=64,
     epoch_clips=160_000,
     clip_bytes=1e5,
     clip_cpu=0.03,
@@ -70,6 +78,7 @@ def test_every_bucket_waits_for_every_hop():
 @given(
     st.builds(
         Inputs,
+        alone=st.just(1e-7),
         work=positive,
         backward=positive,
         spread=positive,
@@ -80,6 +89,7 @@ def test_every_bucket_waits_for_every_hop():
         node_latency=positive,
         link_bandwidth=st.floats(1e6, 1e12),
         link_latency=positive,
+        step_clips=st.integers(1, 10**4),
         epoch_clips=st.integers(1, 10**7),
         clip_bytes=positive,
         clip_cpu=positive,
@@ -87,11 +97,27 @@ def test_every_bucket_waits_for_every_hop():
 )
 def test_more_processes_never_make_a_step_faster(inputs):
     found = [project(inputs, count) for count in counts(1024)]
-    assert found[0].step == pytest.approx(inputs.work)
-    assert found[0].efficiency == pytest.approx(1)
+    assert found[0].step == inputs.alone
+    assert found[0].efficiency == 1
     steps = [each.step for each in found]
     assert all(b >= a * (1 - 1e-9) for a, b in pairwise(steps))
-    assert all(each.step == pytest.approx(each.efficiency**-1 * inputs.work) for each in found)
+    assert all(each.step == pytest.approx(inputs.alone / each.efficiency) for each in found)
+
+
+def test_what_a_full_node_takes_from_its_processes_counts_from_two_on():
+    free = dataclasses.replace(H100, gradient_bytes=0.0)
+    assert project(free, 1).efficiency == 1
+    assert project(free, 8).efficiency == pytest.approx(0.08 / 0.1)
+
+
+def test_the_clips_of_a_step_are_divided():
+    """Sixteen processes of 4 clips each: half of the work, and the same gradients."""
+    weak, strong = project(H100, 16), project_strong(H100, 16)
+    assert strong.step - strong.exposed == pytest.approx((weak.step - weak.exposed) / 2)
+    assert strong.exposed >= weak.exposed
+    assert strong.clips_per_s == pytest.approx(64 / strong.step)
+    assert project_strong(H100, 64).clips_per_s > 0
+    assert project_strong(H100, 128) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 64, 1024])
@@ -133,9 +159,9 @@ def test_efficiency_is_by_rounds_and_by_clips():
 
 
 def test_what_is_given_counts_before_what_is_measured_and_that_before_what_is_assumed():
-    work = Work(step=0.2, backward=0.1, spread=0.01, gradient_bytes=100)
+    work = Work(alone=0.15, step=0.2, backward=0.1, spread=0.01, gradient_bytes=100)
     links = Links(2, 1e9, 1e-4, None, None)
-    values = collect(work, 8, links, {"backward": Value(0.05, "given")})
+    values = collect(work, 8, links, {"backward": Value(0.05, "given")}, "cuda")
     assert tuple(values) == NAMES
     assert values["work"] == (0.2, "measured here")
     assert values["backward"] == (0.05, "given")
@@ -144,7 +170,21 @@ def test_what_is_given_counts_before_what_is_measured_and_that_before_what_is_as
     assert inputs_of(values).backward == 0.05
 
 
-@pytest.mark.parametrize("text", ["speed=1", "work", "work=", "work=0", "work=nan", "work=inf"])
+def test_a_projection_that_is_far_off_or_of_a_busy_machine_says_so():
+    values = {"spread": Value(0.02, ""), "work": Value(0.1, "")}
+    row = {"scaling": "weak", "processes": 2, "efficiency": 0.57, "efficiency_projected": 0.96}
+    off, noise, cpu = doubts(values, [row], "cpu")
+    assert "39 points above" in off
+    assert "20 %" in noise
+    assert "CPUs" in cpu
+    calm = {"spread": Value(0.001, ""), "work": Value(0.1, "")}
+    assert doubts(calm, [row | {"efficiency": 0.9}], "cuda") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["speed=1", "work", "work=", "work=0", "work=nan", "work=inf", "node_processes=0.5"],
+)
 def test_a_wrong_input_is_refused(text, capsys):
     with pytest.raises(SystemExit):
         main(["--set", text])
@@ -157,7 +197,14 @@ def test_mistakes_are_told_before_processes_are_started(tmp_path, monkeypatch, c
     assert main(["--device", "cuda"]) == 2
     assert main(["--manifest", str(tmp_path / "none.arrow")]) == 2
     assert main(["--preflight", str(tmp_path / "none.json")]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 3
+    wrong = tmp_path / "wrong.json"
+    for text in ("{}", "[]", '{"links": 1}', '{"links": {"node_latency": []}}'):
+        wrong.write_text(text)
+        assert main(["--preflight", str(wrong)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 7
+    for words in (["--rounds", "0"], ["--processes", "-1"], ["--up-to", "x"]):
+        with pytest.raises(SystemExit):
+            main(words)
 
 
 def test_two_processes_are_measured_and_1024_projected(tmp_path, capfd):
@@ -173,7 +220,7 @@ def test_two_processes_are_measured_and_1024_projected(tmp_path, capfd):
     measured = [(row["scaling"], row["processes"], row["clips"]) for row in kinds["measured"]]
     assert measured == [("weak", 1, 2), ("weak", 2, 2), ("strong", 2, 1)]
     assert min(row["step"] for row in kinds["measured"]) > 0
-    last = kinds["projected"][-1]
+    last = [row for row in kinds["projected"] if row["scaling"] == "weak"][-1]
     assert (last["processes"], last["nodes"]) == (1024, 512)
     given = {row["name"]: row["number"] for row in kinds["input"]}
     again = project(inputs_of({name: Value(given[name], "") for name in NAMES}), 1024)
