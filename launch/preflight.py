@@ -17,7 +17,8 @@ something else than was asked for: a node that does not come or answer, a check 
 (``tdn doctor`` explains it), another version of code, configuration, lists, torch, NCCL's settings
 or DALI on some node, a run folder that not all see, links that do not work. What only costs time is
 a warning: slow devices and links, held-back clocks, old but repaired errors, other drivers or
-GPUs, clocks that differ. 0: training can start; 2: a mistake in the words or variables.
+GPUs, clocks that differ. 0: training can start; 2: a mistake in the words or variables, which no
+other start mends.
 
 It ends within two minutes, of which nodes have 40 seconds to come (TDN_PREFLIGHT_WAIT=SECONDS gives
 them more, where a scheduler starts one after the other); usually it takes seconds. The run folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from tdn.errors import UserError
 
 _PORT, _MASTER_PORT = 29400, 29500
 """torchrun's, of an endpoint and of a master that come without one."""
+_LAST_PORT = 65535
+"""launch/node.sh gives the preflight the port after the run's."""
 
 
 class Cluster(NamedTuple):
@@ -61,7 +64,8 @@ def from_environment(variables: Mapping[str, str], count_gpus: Callable[[], int]
         node = _number("PET_NODE_RANK", variables.get("PET_NODE_RANK", ""), 0)
         if node >= most:
             raise UserError(f"PET_NODE_RANK: {node}, but there are {most} nodes; count from 0")
-        port = _number("PET_MASTER_PORT", variables.get("PET_MASTER_PORT", str(_MASTER_PORT)), 1)
+        told = variables.get("PET_MASTER_PORT", str(_MASTER_PORT))
+        port = _number("PET_MASTER_PORT", told, 1, _LAST_PORT)
         host = variables["PET_MASTER_ADDR"]
         return cluster._replace(host=host, port=port, node=node, keeps_store=node == 0)
     raise UserError(
@@ -100,9 +104,12 @@ def _processes(text: str, count_gpus: Callable[[], int]) -> int:
 
 def _endpoint(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit():  # the colons of an address of IPv6 without a port
-        return text.strip("[]"), _PORT
-    return host.strip("[]"), int(port)
+    if not colon or not port.isdecimal():  # the colons of an address of IPv6 without a port
+        host, port = text, str(_PORT)
+    host = host.strip("[]")
+    if not host:
+        raise UserError(f"PET_RDZV_ENDPOINT: '{text}' does not name a host; give HOST:PORT")
+    return host, _number("PET_RDZV_ENDPOINT", port, 1, _LAST_PORT)
 
 
 def _keeps_store(settings: str) -> bool | None:
@@ -111,7 +118,8 @@ def _keeps_store(settings: str) -> bool | None:
     return None if said is None else said.lower() in ("1", "true", "t", "yes", "y")
 
 
-def _number(variable: str, text: str, lowest: int) -> int:
-    if not text.isdigit() or int(text) < lowest:
-        raise UserError(f"{variable}: '{text}' does not fit; give a whole number from {lowest}")
+def _number(variable: str, text: str, lowest: int, highest: int | None = None) -> int:
+    if not text.isdecimal() or int(text) < lowest or int(text) > (highest or math.inf):
+        to = "" if highest is None else f" to {highest}"
+        raise UserError(f"{variable}: '{text}' does not fit; give a whole number from {lowest}{to}")
     return int(text)

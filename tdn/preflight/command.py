@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tdn.doctor.gpus import has_gpu
 from tdn.errors import UserError
@@ -144,13 +145,21 @@ class _Preflight:
         print(table(roll.names, found, lines, seconds), flush=True)
         values = report(roll.names, reports, found, measured, self._began, seconds)
         status = 0 if values["can_start"] else 1
+        self._write(values)
         roll.board.write("verdict", str(status))
         until = time.monotonic() + _LEAVE
         for node in range(1, roll.nodes):  # the store may end with this process
             roll.board.read(f"bye {node}", wait=until - time.monotonic())
-        if self._request.output is not None:
-            write_report(values, self._request.output)
         return status
+
+    def _write(self, values: dict[str, Any]) -> None:
+        """Keep what was found: nobody waits for that, and no run is stopped by it."""
+        if self._request.output is None:
+            return
+        try:
+            write_report(values, self._request.output)
+        except UserError as error:
+            _say(f"the report is not kept: {error}")
 
     def _measure(
         self, roll: Roll, reports: Mapping[int, NodeReport], found: first.Found
@@ -170,7 +179,7 @@ class _Preflight:
 
     def _follow(self, roll: Roll, deadline: float) -> int:
         """Of the other nodes: measure when told to, and wait for the verdict."""
-        lost = UserError(
+        lost = AbsenceError(
             f"{roll.names[0]}: the first node does not answer {roll.names[roll.node]} any more; "
             "see its messages"
         )

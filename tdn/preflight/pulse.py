@@ -11,6 +11,8 @@ from tdn.preflight.roll_call import Roll
 from tdn.training.board import Board
 
 _EVERY = 0.5
+_LAST = 5.0
+"""Seconds for the last sign."""
 SILENCE = 15.0
 """Seconds without a sign after which a node is given up: a busy one gives thirty."""
 
@@ -18,13 +20,15 @@ SILENCE = 15.0
 @contextmanager
 def beating(roll: Roll) -> Iterator[None]:
     """Give signs of life of this node, whatever it does meanwhile."""
-    board, over = Board(roll.store), threading.Event()
+    over = threading.Event()
 
     def beat() -> None:
+        board = Board(roll.store)  # connects, and so waits for a first node that is stopped
         count = 0
         while not over.wait(_EVERY):
             count += 1
             board.write(f"alive {roll.node}", str(count))
+        board.close()
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -32,8 +36,7 @@ def beating(roll: Roll) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join()
-        board.close()
+        thread.join(_LAST)
 
 
 class Pulses:

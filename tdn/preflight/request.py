@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from tdn.errors import UserError
 
-_WITH_FOLDER = ("train", "evaluate")
-"""Commands that write into a run folder."""
+_LISTS = {"train": ("train_list", "validation_list"), "evaluate": ("validation_list",)}
+"""What commands that write into a run folder cannot do without."""
 
 
 class Request(NamedTuple):
@@ -37,7 +37,7 @@ def read_request(words: Sequence[str]) -> Request:
         words: Such as "train", "--config", "my.yaml"; nothing for the machine alone.
 
     Raises:
-        UserError: The command or its options are wrong.
+        UserError: The command or its options are wrong, or a list that it needs is not given.
     """
     if not words:
         return Request()
@@ -55,8 +55,11 @@ def read_request(words: Sequence[str]) -> Request:
     except UserError:
         return request
     data = config.data
+    for key in _LISTS.get(words[0], ()):
+        if not getattr(data, key):
+            raise UserError(f"data.{key}: is empty; give the list of its videos: --data.{key} FILE")
     return request._replace(
-        output=Path(config.output) if words[0] in _WITH_FOLDER else None,
+        output=Path(config.output) if words[0] in _LISTS else None,
         on_gpu=config.training.device != "cpu",
         configuration=hashlib.sha256(dump_config(config).encode()).hexdigest()[:12],
         lists=tuple(filter(None, (data.train_list, data.validation_list))),

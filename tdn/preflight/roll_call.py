@@ -14,12 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch.distributed as dist
 
 from tdn.errors import UserError
 from tdn.preflight.cluster import Cluster
+from tdn.preflight.deadline import in_time
 from tdn.training.board import Board
 
 LAST_CALL = 10.0
@@ -29,16 +30,18 @@ _POLL = 0.1
 _MARGIN = 5.0
 """Seconds that others are given beyond the first node's patience."""
 
+_Answer = TypeVar("_Answer")
+
 
 class AbsenceError(UserError):
-    """Nodes are missing.
+    """Nodes are missing: no mistake in what was given, and perhaps gone at the next start.
 
     Args:
         message: Who is there.
         tells: Whether this node is the one that says so.
     """
 
-    def __init__(self, message: str, tells: bool) -> None:
+    def __init__(self, message: str, tells: bool = True) -> None:
         super().__init__(message)
         self.tells = tells
 
@@ -85,16 +88,21 @@ def call(
         last_call: Seconds for nodes that the run could do without.
 
     Raises:
-        UserError: The store cannot be reached, or not all nodes came: names those that did.
+        AbsenceError: The first node does not answer, or not all came: names those that did.
+        UserError: The address is another program's.
     """
     began = time.monotonic()
     deadline = began + wait
     connection, keeps = _open_store(cluster, deadline)
     store = dist.PrefixStore(cluster.prefix, connection)
-    board = Board(store)
-    place = cluster.node
-    if place is None:
-        place = 0 if keeps else int(store.add("places", 1))
+
+    def take_place() -> tuple[Board, int]:
+        board = Board(store)
+        if cluster.node is not None:
+            return board, cluster.node
+        return board, 0 if keeps else int(store.add("places", 1))
+
+    board, place = _asked(cluster, deadline, take_place)
     board.write(f"here {place}", platform.node())
     if place == 0:
         came = _wait_for_all(board, cluster, deadline, say, last_call)
@@ -103,7 +111,7 @@ def call(
     else:
         text = board.read("roll", wait=max(0.0, deadline - time.monotonic()) + _MARGIN)
         if text is None:
-            raise UserError(
+            raise AbsenceError(
                 f"{cluster.host}:{cluster.port}: the first node does not answer; see its messages"
             )
     roll = json.loads(board.read("roll", wait=_MARGIN) or "{}")
@@ -112,7 +120,7 @@ def call(
     if len(came) < cluster.fewest:
         raise AbsenceError(_missing(cluster, came, wait), tells=place == 0)
     if place not in came:
-        raise UserError(
+        raise AbsenceError(
             f"{platform.node()}: came too late, the others went on; start all nodes together"
         )
     port = connection.port
@@ -182,17 +190,36 @@ def _open_store(cluster: Cluster, deadline: float) -> tuple[dist.TCPStore, bool]
         if _answers(address):
             break
         if time.monotonic() > deadline:
-            raise UserError(
+            raise AbsenceError(
                 f"{cluster.host}:{cluster.port}: does not answer {platform.node()}; see whether "
                 "the first node has started, and whether a firewall is in between"
             )
         time.sleep(_POLL)
+    patience = timedelta(seconds=_MARGIN)
     try:
-        return dist.TCPStore(*address, is_master=False, timeout=timedelta(seconds=_MARGIN)), False
+        store = _asked(
+            cluster, deadline, lambda: dist.TCPStore(*address, is_master=False, timeout=patience)
+        )
+        return store, False
     except RuntimeError:
         raise UserError(
             f"{cluster.host}:{cluster.port}: answers {platform.node()}, but not as the first node "
             "of a preflight; choose another port for PET_RDZV_ENDPOINT or PET_MASTER_PORT"
+        ) from None
+
+
+def _asked(cluster: Cluster, deadline: float, question: Callable[[], _Answer]) -> _Answer:
+    """What the store answers to the first questions, which may be put to whatever listens there.
+
+    Raises:
+        AbsenceError: It does not answer.
+    """
+    try:
+        return in_time(question, max(_MARGIN, deadline - time.monotonic()))
+    except TimeoutError:
+        raise AbsenceError(
+            f"{cluster.host}:{cluster.port}: takes calls of {platform.node()} and never answers; "
+            "see whether the first node hangs, or another program has this port: ss -tlnp there"
         ) from None
 
 

@@ -23,6 +23,7 @@ import torch.distributed as dist
 
 from tdn.doctor import driver
 from tdn.preflight import devices
+from tdn.preflight.deadline import in_time
 from tdn.preflight.links import Team, measure_pairs, measure_sums
 from tdn.training.board import Board
 
@@ -115,8 +116,11 @@ def main() -> None:
     """Do what the line of input says, put the result up, and end."""
     plan = Plan.from_json(sys.stdin.readline() or sys.exit(0))
     threading.Thread(target=_end_with_input, daemon=True).start()
-    connection = dist.TCPStore(plan.host, plan.port, is_master=False)
-    store = dist.PrefixStore(plan.prefix, connection)
+    try:
+        store = in_time(lambda: _meeting_point(plan), plan.seconds)
+    except Exception as error:  # nobody can be told of it but by this
+        print(f"{plan.host}:{plan.port}: {error or 'does not answer'}", file=sys.stderr, flush=True)
+        os._exit(1)
     try:
         result = measure(plan, store)
     except Exception as error:  # whatever NCCL, gloo and the driver may raise
@@ -124,6 +128,12 @@ def main() -> None:
     Board(store).write(f"result {plan.team.rank}", json.dumps(result))
     sys.stderr.flush()
     os._exit(0)  # to leave the group in order would wait for those that do not answer
+
+
+def _meeting_point(plan: Plan) -> dist.Store:
+    patience = timedelta(seconds=plan.seconds)
+    connection = dist.TCPStore(plan.host, plan.port, is_master=False, timeout=patience)
+    return dist.PrefixStore(plan.prefix, connection)
 
 
 def _end_with_input() -> None:

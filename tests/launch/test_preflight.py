@@ -14,6 +14,7 @@ from benchmarks.processes.inputs import of_preflight
 from tdn.preflight import links
 from tests.launch.slow_network import SWITCH, slow_network
 from tests.tdn.preflight.teams import measure_team, network_findings
+from tests.videos import write_video
 
 ROOT = Path(__file__).parents[2]
 NVIDIA_SMI = """#!/bin/sh
@@ -58,6 +59,11 @@ def test_two_nodes_of_which_one_has_another_driver(tmp_path, port):
     command.chmod(0o755)
     output = tmp_path / "runs" / "mine"
     words = ["train", "--config", str(ROOT / "configs" / "demo.yaml"), "--output", str(output)]
+    write_video(tmp_path / "some.webm")
+    (tmp_path / "list.txt").write_text("some.webm 0\nsome.webm 1\n")
+    for key in ("train_list", "validation_list"):
+        words += [f"--data.{key}", str(tmp_path / "list.txt")]
+    words += ["--data.batch_size", "1"]
     words += ["--training.device", "cpu"]  # both nodes would have the same GPU
     told = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "localhost"}
     told |= {"PET_MASTER_PORT": port}

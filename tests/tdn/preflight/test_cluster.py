@@ -85,6 +85,18 @@ def test_a_process_of_torchrun(agent, keeps):
         ({"PET_NPROC_PER_NODE": "all"}, "PET_NPROC_PER_NODE"),
         ({"PET_NNODES": "2"}, "PET_RDZV_ENDPOINT"),
         ({"PET_NNODES": "2", "PET_MASTER_ADDR": "a"}, "PET_NODE_RANK"),
+        ({"PET_NNODES": "2", "PET_RDZV_ENDPOINT": "a:70000"}, "PET_RDZV_ENDPOINT"),
+        ({"PET_NNODES": "2", "PET_RDZV_ENDPOINT": "a:0"}, "PET_RDZV_ENDPOINT"),
+        ({"PET_NNODES": "2", "PET_RDZV_ENDPOINT": ":29655"}, "PET_RDZV_ENDPOINT"),
+        (
+            {
+                "PET_NNODES": "2",
+                "PET_MASTER_ADDR": "a",
+                "PET_NODE_RANK": "0",
+                "PET_MASTER_PORT": "65536",
+            },
+            "PET_MASTER_PORT",
+        ),
         ({"PET_NNODES": "2", "PET_MASTER_ADDR": "a", "PET_NODE_RANK": "2"}, "PET_NODE_RANK"),
     ],
 )

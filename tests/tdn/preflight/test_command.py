@@ -15,8 +15,10 @@ from tdn.preflight import command, first
 from tdn.preflight.cluster import Cluster
 from tdn.preflight.node import NodeReport
 from tdn.preflight.roll_call import call
+from tdn.training.board import Board
 
-WORDS = ["train", "--config", "configs/demo.yaml", "--output"]
+LISTS = ["--data.train_list", "some.txt", "--data.validation_list", "others.txt"]
+WORDS = ["train", "--config", "configs/demo.yaml", *LISTS, "--output"]
 
 
 class FakeWorkers:
@@ -119,13 +121,48 @@ def test_links_that_fail_end_it(alone, capsys):
     assert f"{socket.gethostname()}#1" in capsys.readouterr().out
 
 
-def test_a_report_that_cannot_be_written_keeps_nobody_waiting(alone, tmp_path, capsys):
+def test_a_report_that_cannot_be_written_changes_nothing(alone, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     with OtherNode(alone, report(fail("output", "is a file", "choose another"))) as other:
-        assert command.main([*WORDS, str(tmp_path / "file")]) == 2
+        assert command.main([*WORDS, str(tmp_path / "file")]) == 1
     assert other.read["verdict"] == "1"
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "file") in line
+
+
+def test_all_is_written_when_others_go_on(alone, tmp_path, monkeypatch):
+    write, written = Board.write, []
+
+    def note(board, key, text):
+        if key == "verdict":
+            written.extend(tmp_path.glob("preflight.json"))
+        write(board, key, text)
+
+    monkeypatch.setattr(Board, "write", note)
+    with OtherNode(alone, report(fail("driver", "is old", "update it"))):
+        assert command.main([*WORDS, str(tmp_path)]) == 1
+    assert written == [tmp_path / "preflight.json"]
+
+
+@pytest.mark.parametrize("says", ["nothing", "a plan and no verdict"])
+def test_a_first_node_that_is_lost_is_no_mistake(alone, says, monkeypatch, capsys):
+    """Nobody mends what was given: the next start may find the node back."""
+    monkeypatch.setenv("PET_NODE_RANK", "1")
+    monkeypatch.setattr(command, "MEASURE", 0.1)
+
+    def leave():
+        roll = call(alone._replace(node=0, keeps_store=True), 20, print)
+        kept.append(roll)
+        if says != "nothing":
+            roll.board.write("plan", "")
+
+    kept = []
+    first_node = threading.Thread(target=leave)
+    first_node.start()
+    assert command.main([]) == 1
+    first_node.join()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{socket.gethostname()}#0" in line
 
 
 def test_one_process_of_a_node_speaks_for_it(monkeypatch):
@@ -138,6 +175,8 @@ def test_one_process_of_a_node_speaks_for_it(monkeypatch):
     [
         (["trian"], {}, "trian"),
         (["train", "--config", "x.yaml", "--profile"], {}, "--profile"),
+        (["train", "--config", "configs/demo.yaml"], {}, "data.train_list"),
+        (["train", "--config", "configs/demo.yaml", *LISTS[:2]], {}, "data.validation_list"),
         ([], {"PET_NNODES": "many"}, "PET_NNODES"),
         ([], {"TDN_PREFLIGHT_WAIT": "long"}, "TDN_PREFLIGHT_WAIT"),
         ([], {"TDN_PREFLIGHT_WAIT": "nan"}, "TDN_PREFLIGHT_WAIT"),

@@ -66,11 +66,13 @@ def test_clocks_apart():
 
 def test_a_request_is_read_and_not_carried_out(tmp_path):
     assert read_request([]) == Request()
-    words = ["train", "--config", "configs/demo.yaml", "--profile", "1..2", "--output"]
+    words = ["train", "--config", "configs/demo.yaml", "--profile", "1..2"]
+    words += ["--data.train_list", "a.txt", "--data.validation_list", "b.txt", "--output"]
     one = read_request([*words, str(tmp_path / "x"), "--training.device", "cpu"])
     assert one.output == tmp_path / "x"
     assert not one.on_gpu
     assert not one.output.exists()
+    assert one.lists == ("a.txt", "b.txt")
     assert "--profile" not in one.words
     same = read_request([*words, str(tmp_path / "x"), "--training.device=cpu"])
     assert one.configuration == same.configuration

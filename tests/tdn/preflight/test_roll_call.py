@@ -72,9 +72,20 @@ def test_a_run_that_can_do_without_some(port):
 
 def test_a_first_node_that_does_not_come(port):
     (error,) = meet(Cluster(2, 2, 1, "localhost", port, node=1, keeps_store=False), wait=0.3)
+    assert isinstance(error, AbsenceError)
+    assert error.tells
     assert f"localhost:{port}" in str(error)
     (error,) = meet(Cluster(2, 2, 1, "no.such.host.invalid", port, None, None), wait=0.3)
     assert "no.such.host.invalid" in str(error)
+
+
+def test_who_listens_and_never_answers_is_given_up(port, monkeypatch):
+    monkeypatch.setattr(roll_call, "_MARGIN", 0.3)
+    with socket.create_server(("localhost", 0)) as silent:
+        taken = silent.getsockname()[1]
+        (error,) = meet(Cluster(2, 2, 1, "localhost", taken, 1, False), wait=0.3)
+    assert isinstance(error, AbsenceError)  # it may be the first node, which hangs
+    assert f"localhost:{taken}" in str(error)
 
 
 def test_a_port_that_another_program_has():
