@@ -15,7 +15,6 @@ import re
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch.distributed as dist
@@ -96,14 +95,10 @@ class HostWatch:
         self.every = min(LIFE_EVERY, timeout / 4) if self._timeout else LIFE_EVERY
         """Seconds in which it should look again."""
         self._count = 0
-        others = range(1, place.hosts if self._timeout and self.judges else 1)
-        self._lives = [_life(host) for host in others]
-        self._names = self._board.read_all([_name(host) for host in others]) or []
-        self._signs = [""] * len(others)
+        self._others = range(1, place.hosts if self._timeout and self.judges else 1)
+        self._signs = [""] * len(self._others)
         self._excused_at = time.monotonic()
-        self._heard_at = [self._excused_at] * len(others)
-        if self.judges:
-            _note_loss(False)
+        self._heard_at = [self._excused_at] * len(self._others)
 
     @property
     def judges(self) -> bool:
@@ -125,10 +120,7 @@ class HostWatch:
                 self._count += 1
                 self._board.write(_life(self._place.host), str(self._count))
             silent = [str(self._board.host)] if self._is_long_ago(self._board.heard_at) else []
-        if not silent:
-            return None
-        _note_loss(True)
-        return Alarm(self._rank, LOST, _message(silent, self._timeout))
+        return Alarm(self._rank, LOST, _message(silent, self._timeout)) if silent else None
 
     def leave(self) -> None:
         """This process ends in order, or for a reason that is told otherwise."""
@@ -136,7 +128,8 @@ class HostWatch:
             self._board.write(_life(self._place.host), _LEFT)
 
     def _silent_hosts(self) -> list[str]:
-        signs = self._board.read_all(self._lives)
+        """Their names; where the store does not answer now, the next look asks again."""
+        signs = self._board.read_all([_life(host) for host in self._others])
         if signs is None:
             return []
         now = time.monotonic()
@@ -144,32 +137,12 @@ class HostWatch:
             if sign == _LEFT or sign != former:
                 self._heard_at[number] = now
         self._signs = signs
-        return [
-            name
-            for name, heard_at in zip(self._names, self._heard_at, strict=True)
-            if self._is_long_ago(heard_at)
-        ]
+        heard = zip(self._others, self._heard_at, strict=True)
+        silent = [_name(host) for host, heard_at in heard if self._is_long_ago(heard_at)]
+        return (self._board.read_all(silent) or []) if silent else []
 
     def _is_long_ago(self, moment: float) -> bool:
         return time.monotonic() - max(moment, self._excused_at) > self._timeout
-
-
-def _note_loss(lost: bool) -> None:
-    """Tell the script that started all hosts whether it was a host's loss that ended the run.
-
-    torchrun makes every status 1.
-
-    Args:
-        lost: Whether there is to be the file that TDN_LOST names, if it names one.
-    """
-    name = os.environ.get("TDN_LOST")
-    if name is None:
-        return
-    with contextlib.suppress(OSError):  # the storage may be what is cut off
-        if lost:
-            Path(name).touch()
-        else:
-            Path(name).unlink(missing_ok=True)
 
 
 def _message(silent: Sequence[str], seconds: float) -> str:

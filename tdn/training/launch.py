@@ -38,22 +38,29 @@ def this_launch() -> Launch:
 DEAF = 5.0
 """Seconds in which torchrun notices that one of its processes has ended; it looks all the time."""
 
-_IF_DEAF = """sleep "$1"; if grep -q "^State:.Z" "/proc/$2/status"; then kill -9 "$3"; fi"""
+_IF_DEAF = """
+sleep "$1"
+if grep -q "^State:.Z" "/proc/$2/status" && grep -q "^PPid:.$3$" "/proc/$2/status"; then
+  kill -9 "$3"
+fi
+"""
 
 
-def end_deaf_launcher() -> None:
+def end_deaf_launcher(launcher: int) -> None:
     """Have ``torchrun`` killed unless it notices the end of this process, which is to follow.
 
     It asks its rendezvous in a call that nothing but the kernel ends: where the host that keeps it
     is lost, it hears no signal and starts nothing again for a quarter of an hour. A process that it
     has not taken leave of stays behind as a zombie.
+
+    Args:
+        launcher: The process that started this one. Where that has ended, nobody is killed: least
+            of all who has taken its place.
     """
-    if this_launch().name is not None:
-        words = [f"{DEAF:g}", str(os.getpid()), str(os.getppid())]
-        subprocess.Popen(
-            ["/bin/sh", "-c", _IF_DEAF, "sh", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    subprocess.Popen(
+        ["/bin/sh", "-c", _IF_DEAF, "sh", f"{DEAF:g}", str(os.getpid()), str(launcher)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

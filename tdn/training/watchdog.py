@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from tdn.config import TrainingConfig
@@ -28,6 +29,7 @@ from tdn.training.hosts import LOST, HostWatch, this_place
 from tdn.training.interruption import STOPPED, StopRequest
 from tdn.training.launch import end_deaf_launcher, this_launch
 from tdn.training.leaving import FAILURE, USER_ERROR
+from tdn.training.loss_note import clear_loss, note_loss
 from tdn.training.run_folder import RunFolder
 from tdn.training.stall_report import Stand, describe, own_stand, stacks_of
 from tdn.training.whereabouts import STARTING
@@ -70,7 +72,7 @@ class Watchdog:
         self._stop = stop
         self._folder = folder
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="tdn-watchdog", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="tdn-watchdog", daemon=True)
         self._parent = os.getppid() if this_launch().name is not None else None
         self._stalls = 0
         self._excused_at = 0.0
@@ -81,6 +83,8 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         self._heartbeat.beat()
+        if self._processes.is_main:
+            clear_loss()
         self._thread.start()
         return self
 
@@ -89,6 +93,19 @@ class Watchdog:
         self._thread.join()
         self._heartbeat.stop()
         self._hosts.leave()
+
+    def _run(self) -> None:
+        """Watch; nobody would notice that a process goes on unwatched, so it ends."""
+        try:
+            self._watch()
+        except Exception as error:
+            traceback.print_exc()
+            rank, what = self._processes.rank, f"{type(error).__name__}: {error}"
+            message = f"process {rank} failed: its watchdog ended with {what}"
+            try:
+                self._processes.board.raise_alarm(Alarm(rank, FAILURE, message))
+            finally:
+                self._end(FAILURE, message)
 
     def _watch(self) -> None:
         every = min(LOOK_EVERY, self._hosts.every)
@@ -140,7 +157,9 @@ class Watchdog:
         """The loss of a host, on the board where that is in reach."""
         if self._lost is None:
             lost = self._hosts.look()
-            self._lost = lost and self._processes.board.raise_alarm(lost)
+            if lost is not None:
+                note_loss()
+                self._lost = self._processes.board.raise_alarm(lost)
         return self._lost
 
     def _look_at_failure(self, alarm: Alarm) -> None:
@@ -195,7 +214,8 @@ class Watchdog:
             _print(alarm.message)
         if self._processes.is_main:
             time.sleep(SHARED)
-        end_deaf_launcher()
+        if self._parent is not None:
+            end_deaf_launcher(self._parent)
         self._end(LOST, None)
 
     def _end(self, status: int, message: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,19 +101,21 @@ def test_all_hosts_that_are_silent_are_named(fleet):
     assert "\n" not in message
 
 
-def test_the_script_that_started_the_hosts_is_told_of_a_loss(fleet, monkeypatch, tmp_path):
-    """And no longer once the run goes on; storage that is lost as well changes nothing."""
-    note = tmp_path / "lost"
-    monkeypatch.setenv("TDN_LOST", str(note))
-    assert fleet.alarm(10, alive=(0, 1, 2, 3)) is None
-    assert not note.exists()
-    assert fleet.alarm(65, alive=(0, 2))
-    assert note.exists()
+@pytest.mark.parametrize("when", ["at the start", "at the loss"])
+def test_a_board_that_does_not_answer_for_a_moment_changes_nothing(monkeypatch, fleet, when):
     place(monkeypatch, 0)
-    HostWatch(60.0, member(0, open_board(fleet.store)))
-    assert not note.exists()
-    monkeypatch.setenv("TDN_LOST", "/nowhere/lost")
-    assert fleet.alarm(1, alive=(0, 2))
+    main = member(0, open_board(fleet.store))
+    answer, questions = main.board.read_all, []
+
+    def read_all(keys):
+        questions.append(keys)
+        is_first = len(questions) == 1 if when == "at the start" else keys == ["host 1", "host 3"]
+        return None if is_first and questions.count(keys) == 1 else answer(keys)
+
+    monkeypatch.setattr(main.board, "read_all", read_all)
+    fleet.watches[0] = HostWatch(60.0, main)
+    assert fleet.alarm(10, alive=(0, 1, 2, 3)) is None
+    assert "hosts h1, h3:" in fleet.alarm(65, alive=(0, 2))
 
 
 def test_a_host_that_never_gave_a_sign_is_named(fleet):
@@ -169,16 +172,22 @@ def test_a_process_that_hangs_while_a_host_is_lost_is_ended(
     """One process of each host says so."""
     ended = []
     monkeypatch.setattr(watchdog.os, "_exit", ended.append)
-    monkeypatch.setattr(watchdog, "end_deaf_launcher", lambda: ended.append("launcher"))
+    monkeypatch.setattr(watchdog, "end_deaf_launcher", ended.append)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    monkeypatch.setenv("TDN_LOST", str(note := tmp_path / "lost"))
     place(monkeypatch, 1, local)
     processes = member(2 + local, Board(GoneStore(), host="h0"))
     training = TrainingConfig(host_timeout=0.2)
     with watchdog.Watchdog(training, processes, StopRequest(processes, 9.0), RunFolder(tmp_path)):
+        assert not note.exists()
+        launcher = os.getppid()
+        monkeypatch.setattr(watchdog.os, "getppid", lambda: 1)  # it has just ended
         deadline = time.monotonic() + 60
         while len(ended) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-    assert ended[:2] == ["launcher", LOST]
+    assert ended[:2] == [launcher, LOST]
+    assert note.exists()
     assert told == ("lost host h0:" in (said := capsys.readouterr().err))
     assert told or not said
 
@@ -214,3 +223,20 @@ def test_a_process_that_was_suspended_misses_nobody(monkeypatch, tmp_path):
     with watched(tmp_path, Board(GoneStore(), host="h0"), 0.2):
         time.sleep(0.6)
     assert not ended
+
+
+def test_a_process_does_not_go_on_without_its_watchdog(monkeypatch, tmp_path, capsys):
+    """Whatever that fails of: the others are told as well."""
+    ended = []
+    monkeypatch.setattr(watchdog.os, "_exit", ended.append)
+    monkeypatch.setattr(HostWatch, "look", lambda _: 1 / 0)
+    board = Board(None)
+    with watched(tmp_path, board, 0.2):
+        deadline = time.monotonic() + 60
+        while not ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert ended == [1]
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "process 2 failed: its watchdog ended with ZeroDivisionError" in line
+    assert board.alarm().message in line

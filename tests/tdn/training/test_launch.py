@@ -152,19 +152,32 @@ time.sleep(float(sys.argv[4]))
 """
 
 PROCESS = """
-import sys
+import os
 from pathlib import Path
 from tdn.training import launch
 launch.DEAF = 0.2
-launch.end_deaf_launcher()
+launch.end_deaf_launcher({launcher})
 Path({flag!r}).touch()
 """
+
+
+def launch_and_end(folder: Path, kind: str, launcher: str, seconds: int) -> int:
+    """The status of a stand-in for torchrun whose process ends with who it takes for it."""
+    flag = str(folder / "flag")
+    process = PROCESS.format(flag=flag, launcher=launcher)
+    words = [sys.executable, "-c", LAUNCHER, process, flag, kind, str(seconds)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(words, env=environment, timeout=60).returncode
 
 
 @pytest.mark.parametrize(("kind", "seconds", "status"), [("deaf", 60, -9), ("attentive", 1, 0)])
 def test_a_torchrun_that_hangs_is_ended_with_its_process(tmp_path, kind, seconds, status):
     """One that notices the end of the process is left alone."""
-    flag = str(tmp_path / "flag")
-    words = [sys.executable, "-c", LAUNCHER, PROCESS.format(flag=flag), flag, kind, str(seconds)]
-    environment = os.environ | {"TORCHELASTIC_RUN_ID": "run", "PYTHONPATH": str(ROOT)}
-    assert subprocess.run(words, env=environment, timeout=60).returncode == status
+    assert launch_and_end(tmp_path, kind, "os.getppid()", seconds) == status
+
+
+def test_whoever_is_not_the_parent_any_more_is_left_alone(tmp_path):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        assert launch_and_end(tmp_path, "deaf", str(other.pid), 1) == 0
+        assert other.poll() is None
+        other.kill()
