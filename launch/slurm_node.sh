@@ -2,7 +2,8 @@
 # What a job of slurm.sbatch starts on each node: it finds the node's place among the others, goes into
 # the container, and notes a request to stop.
 #
-#   slurm_node.sh COMMAND...     in its environment TDN_NODE_ADDRESSES, TDN_LOGS and TDN_STOPPED
+#   slurm_node.sh COMMAND...     in its environment TDN_NODE_ADDRESSES, TDN_LOGS, TDN_STOPPED
+#                                and TDN_LOST, which the trainer touches
 #
 # The note tells requests from failures: torchrun makes every status 1, and what is asked to stop
 # before it trains leaves no marker. Signals need not be passed on: Slurm sends them to all
@@ -10,7 +11,7 @@
 set -euo pipefail
 
 read -ra addresses <<< "$TDN_NODE_ADDRESSES"
-export PET_LOCAL_ADDR="${addresses[SLURM_NODEID]}"
+export PET_LOCAL_ADDR="${addresses[SLURM_NODEID]}" TDN_NODE_PLACE="$SLURM_NODEID"
 # torchrun would compare names to find out who keeps the store.
 PET_RDZV_CONF="is_host=$((SLURM_NODEID == 0))${PET_RDZV_CONF:+,$PET_RDZV_CONF}"
 export PET_RDZV_CONF TDN_LOGS="$TDN_LOGS/$SLURMD_NODENAME"

@@ -105,7 +105,9 @@ interface_between_hosts() {
 
 run_node() {
   export PET_NNODES="${#hosts[@]}" PET_RDZV_BACKEND=c10d PET_RDZV_ENDPOINT="${hosts[0]}:$port"
-  export PET_RDZV_ID="$id" PET_LOCAL_ADDR="${hosts[node]}"
+  export PET_RDZV_ID="$id" PET_LOCAL_ADDR="${hosts[node]}" TDN_NODE_PLACE="$node"
+  TDN_NODE_NAMES="$(IFS=,; echo "${hosts[*]}")"
+  export TDN_NODE_NAMES  # for messages about hosts that are missing
   # torchrun would compare names to find out who keeps the store.
   export PET_RDZV_CONF="is_host=$((node == 0))${PET_RDZV_CONF:+,$PET_RDZV_CONF}"
   if ((${#hosts[@]} > 1)) && [[ -z "${GLOO_SOCKET_IFNAME:-}" ]]; then

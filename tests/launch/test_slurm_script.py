@@ -42,6 +42,7 @@ PYTHON = """
 words="$*"
 place="$PET_RDZV_ENDPOINT $PET_RDZV_ID $PET_LOCAL_ADDR $PET_RDZV_CONF of $PET_NNODES"
 echo "python $place: ${words#*-m tdn }"
+echo "named $TDN_NODE_PLACE of $TDN_NODE_NAMES"
 """
 APPTAINER = """
 echo "apptainer $*"
@@ -105,6 +106,10 @@ def test_nodes_meet_at_the_address_of_the_first_one(job):
         "python 10.0.0.7:12708 71234-3 10.0.0.8 is_host=0",
     ]
     assert all(line.endswith(f" of 2: {' '.join(TRAIN)}") for line in said)
+    assert [line for line in done.stdout.splitlines() if line.startswith("named")] == [
+        "named 0 of a7,a8",
+        "named 1 of a7,a8",
+    ]
     assert "srun --kill-on-bad-exit=1" in done.stdout
     assert (job.folder / "slurm-71234.ranks" / "start-4").is_dir()
 

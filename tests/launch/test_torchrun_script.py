@@ -18,7 +18,7 @@ HOSTS = "localhost,127.0.0.1"
 
 NODE = """#!/usr/bin/env bash
 # Notes what it is told, and does what the command says.
-env | grep -E '^(PET|NCCL|GLOO)_' > "$1/$PET_LOCAL_ADDR.env"
+env | grep -E '^(PET|NCCL|GLOO|TDN)_' > "$1/$PET_LOCAL_ADDR.env"
 trap 'echo asked; touch "$1/$PET_LOCAL_ADDR.asked"; exit 1' TERM
 for word in "${@:2}"; do echo "argument $word"; done
 touch "$1/$PET_LOCAL_ADDR.ready"
@@ -90,6 +90,8 @@ def test_every_host_is_told_where_all_meet_and_what_to_run(checkout):
         assert settings["PET_NPROC_PER_NODE"] == "4"
         assert settings["PET_RDZV_BACKEND"] == "c10d"
         assert settings["PET_RDZV_ENDPOINT"] == "localhost:4711"
+        assert settings["TDN_NODE_NAMES"] == HOSTS
+    assert [each["TDN_NODE_PLACE"] for each in (first, second)] == ["0", "1"]
     assert first["PET_RDZV_ID"] == second["PET_RDZV_ID"]
     assert [each["PET_RDZV_CONF"] for each in (first, second)] == ["is_host=1", "is_host=0"]
     for host in HOSTS.split(","):
