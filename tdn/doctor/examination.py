@@ -49,8 +49,12 @@ def all_checks(path: str | None, overrides: Sequence[str] = ()) -> tuple[Check, 
     """
     if path is None:
         return (*CHECKS, OUTPUT)
-    function = "tdn.doctor.configuration:check"
-    return (*CHECKS, Check("configuration", function, (path, *overrides), on_gpu=True))
+    return (*CHECKS, configuration_check((path, *overrides)))
+
+
+def configuration_check(words: tuple[str, ...]) -> Check:
+    """That of a configuration: its file, and what overrides it."""
+    return Check("configuration", "tdn.doctor.configuration:check", words, on_gpu=True)
 
 
 def examine(

@@ -117,11 +117,12 @@ class _Preflight:
             beating(roll),
             shared_folder.shown(request.output, roll),
         ):
+            gpus = _count_gpus()
             own = examine_node(
                 request,
                 cluster.processes,
-                _count_gpus(),
-                network.look(roll.host, roll.port),
+                gpus,
+                network.look(roll.host, roll.port, gpus),
                 roll.ahead,
                 seconds,
             )
@@ -141,7 +142,11 @@ class _Preflight:
         else:
             measured = self._measure(roll, reports, found)
         seconds = time.time() - self._began
-        lines = [] if measured is None else speeds.describe(measured)
+        lines = []
+        if measured is not None:
+            machines = first.machines(reports)
+            found += speeds.judge(measured, machines)
+            lines = speeds.describe(measured, machines)
         print(table(roll.names, found, lines, seconds), flush=True)
         values = report(roll.names, reports, found, measured, self._began, seconds)
         status = 0 if values["can_start"] else 1
@@ -173,9 +178,7 @@ class _Preflight:
         if failed:
             found += failed
             return None
-        measured = first.measured(roll, plan, results)
-        found += first.judge_measured(measured, reports)
-        return measured
+        return first.measured(roll, plan, results)
 
     def _follow(self, roll: Roll, deadline: float) -> int:
         """Of the other nodes: measure when told to, and wait for the verdict."""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tdn.doctor.findings import Finding, fail
-from tdn.preflight import facts, speeds
+from tdn.preflight import facts
 from tdn.preflight.devices import DeviceSpeed
 from tdn.preflight.links import PairTime, SumTime
 from tdn.preflight.node import NodeReport
 from tdn.preflight.pulse import SILENCE, Pulses
 from tdn.preflight.roll_call import Roll
-from tdn.preflight.speeds import Measured
+from tdn.preflight.speeds import Machine, Measured
 from tdn.preflight.worker import Plan
 
 Found = list[tuple[str, Finding]]
@@ -184,9 +184,7 @@ def measured(roll: Roll, plan: Plan, results: Mapping[int, dict[str, Any]]) -> M
     )
 
 
-def judge_measured(result: Measured, reports: Mapping[int, NodeReport]) -> Found:
-    """What to say of speeds."""
-    nodes = [reports[node] for node in range(len(result.names))]
-    return list(
-        speeds.judge(result, [node.network for node in nodes], [node.nvlink for node in nodes])
-    )
+def machines(reports: Mapping[int, NodeReport]) -> list[Machine]:
+    """What the links of all nodes should give."""
+    nodes = [reports[node] for node in sorted(reports)]
+    return [Machine(node.network, node.nvlink, node.pcie) for node in nodes]

@@ -25,17 +25,17 @@ class Network(NamedTuple):
     ethernet: float = 0.0
     """Bytes per second of it, in each direction; 0 where unknown."""
     infiniband: float = 0.0
-    """Of all adapters for InfiniBand or RoCE that are connected and may be used."""
+    """Of the adapters for InfiniBand or RoCE that NCCL takes; 0 without any."""
 
     def expected(self, backend: str) -> float:
         """Bytes per second that processes should reach by nccl or gloo; 0 where unknown."""
         return (self.infiniband if backend == "nccl" else 0.0) or self.ethernet
 
 
-def look(host: str, port: int) -> Network:
-    """The way to a host, or to the others where it is this one."""
+def look(host: str, port: int, gpus: int) -> Network:
+    """The way to a host, or to the others where it is this one, of a node with so many GPUs."""
     interface = _chosen(os.environ) or _interface_of(_own_address(host, port))
-    return Network(interface, ethernet_speed(interface), infiniband_speed(os.environ))
+    return Network(interface, ethernet_speed(interface), infiniband_speed(os.environ, gpus))
 
 
 def ethernet_speed(interface: str, interfaces: Path = _INTERFACES) -> float:
@@ -47,18 +47,25 @@ def ethernet_speed(interface: str, interfaces: Path = _INTERFACES) -> float:
     return max(0, megabits) * 1e6 / 8
 
 
-def infiniband_speed(variables: Mapping[str, str], adapters: Path = _ADAPTERS) -> float:
-    """Bytes per second of all active ports that NCCL may use."""
+def infiniband_speed(variables: Mapping[str, str], gpus: int, adapters: Path = _ADAPTERS) -> float:
+    """Bytes per second of the active ports that NCCL takes.
+
+    Those that NCCL_IB_HCA names; else the fastest, of which each GPU takes the nearest: what there
+    is beyond one for each GPU, or is slower, leads to storage or elsewhere.
+    """
     if variables.get("NCCL_IB_DISABLE", "0") not in ("", "0"):
         return 0.0
-    total = 0.0
+    choice, rates = variables.get("NCCL_IB_HCA", ""), []
     for port in adapters.glob("*/ports/*"):
         name = f"{port.parents[1].name}:{port.name}"
         state, rate = (_text(port / file) for file in ("state", "rate"))
         found = re.match(r"[\d.]+", rate)  # "200 Gb/sec (4X HDR)"
-        if "ACTIVE" in state and found and _may_use(name, variables.get("NCCL_IB_HCA", "")):
-            total += float(found[0]) * 1e9 / 8
-    return total
+        if "ACTIVE" in state and found and _may_use(name, choice):
+            rates.append(float(found[0]) * 1e9 / 8)
+    if choice.strip("^=") and not choice.startswith("^"):
+        return sum(rates)
+    fastest = [rate for rate in rates if rate == max(rates)]
+    return sum(fastest[: max(1, gpus)])
 
 
 def _may_use(name: str, choice: str) -> bool:

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from tdn.doctor import nvlink
-from tdn.doctor.examination import examine
+from tdn.doctor import driver, nvlink
+from tdn.doctor.examination import CHECKS, configuration_check, examine
 from tdn.doctor.findings import Finding, fail
 from tdn.doctor.gpus import has_gpu
 from tdn.doctor.isolation import Check
@@ -17,20 +17,17 @@ from tdn.preflight.network import Network
 from tdn.preflight.request import Request
 
 _ALWAYS = (
-    Check("packages", "tdn.doctor.installation:check_packages"),
-    Check("environment", "tdn.doctor.environment:check"),
-    Check("processors", "tdn.doctor.processors:check"),
-    Check("limits", "tdn.doctor.limits:check"),
-    Check("cache", "tdn.doctor.storage:check_cache"),
-    Check("driver", "tdn.doctor.driver:check", on_gpu=True),
-    Check("libraries", "tdn.doctor.libraries:check"),
-    Check("dali", "tdn.doctor.dali:check", on_gpu=True),
+    "packages",
+    "environment",
+    "processors",
+    "limits",
+    "cache",
+    "driver",
+    "libraries",
+    "dali",
 )
-_OF_GPUS = (
-    Check("torch", "tdn.doctor.torch_build:check", on_gpu=True),
-    Check("video", "tdn.doctor.video:check", on_gpu=True),
-    Check("pictures", "tdn.doctor.pictures:check", on_gpu=True),
-)
+_OF_GPUS = ("torch", "video", "pictures")
+"""Names of the doctor's checks."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,8 @@ class NodeReport:
     network: Network = field(default_factory=Network)
     nvlink: float = 0.0
     """Bytes per second that the GPU with the fewest links to others should reach."""
+    pcie: float = 0.0
+    """Bytes per second and direction of the slowest GPU's link to the host; 0 where unknown."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -67,13 +66,15 @@ def checks(request: Request) -> tuple[Check, ...]:
     The rest (Triton's kernels, Apex, the choice of kernels) is the same wherever the packages are,
     and left to ``tdn doctor``.
     """
-    found: tuple[Check, ...] = _ALWAYS
-    if request.on_gpu and has_gpu():
-        found = (*found, *_OF_GPUS)
-    if request.words:
-        function = "tdn.doctor.configuration:check"
-        found = (*found, Check("configuration", function, request.words, on_gpu=True))
-    return found
+    wanted = _ALWAYS + (_OF_GPUS if request.on_gpu and has_gpu() else ())
+    by_name = {check.name: check for check in CHECKS}
+    found = tuple(by_name[name] for name in wanted)
+    return (*found, configuration_check(request.words)) if request.words else found
+
+
+def _pcie() -> float:
+    links = [gpu.health.pcie.bytes_per_second for gpu in driver.look().gpus]
+    return min(links, default=0.0)
 
 
 def examine_node(
@@ -102,4 +103,5 @@ def examine_node(
         facts=facts.look(request, devices),
         network=network,
         nvlink=nvlink.slowest(nvlink.look()) if devices else 0.0,
+        pcie=_pcie() if devices else 0.0,
     )

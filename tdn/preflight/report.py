@@ -5,8 +5,9 @@
 
 time: When it began, in seconds since 1970. seconds: What it took.
 nodes: [{"name", "processes", "gpus", "facts": {what: value}, "interface",
-    "ethernet_bytes_per_second", "infiniband_bytes_per_second", "nvlink_bytes_per_second"}]; what
-    links should give is per node and direction, NVLink's per GPU; 0 where unknown.
+    "ethernet_bytes_per_second", "infiniband_bytes_per_second", "nvlink_bytes_per_second",
+    "pcie_bytes_per_second"}]; what links should give is per node and direction, that of NVLink and
+    PCIe per GPU; 0 where unknown.
 findings: [{"node", "level", "name", "found", "remedy"}]; node "" is all of them. Only what is not
     right is listed.
 devices: [{"node", "process", "name", "flops_per_second", "copy_bytes_per_second",
@@ -92,6 +93,7 @@ def _node(name: str, node: NodeReport) -> dict[str, Any]:
         "ethernet_bytes_per_second": node.network.ethernet,
         "infiniband_bytes_per_second": node.network.infiniband,
         "nvlink_bytes_per_second": node.nvlink,
+        "pcie_bytes_per_second": node.pcie,
     }
 
 

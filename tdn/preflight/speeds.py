@@ -27,10 +27,18 @@ _OF_LINK = 0.5
 """Share of what the network should give below which all of it is slow: headers, and one flow of
 several, cost less."""
 _GLOO = 1 * GB
-"""Bytes per second that gloo reaches through any network: it copies with one core."""
+"""Bytes per second that are asked of gloo, however fast the network: it copies and adds with a core
+of each process. A choice: less than a core's memory gives, and enough to notice a link that runs at
+a tenth of 10 Gbit/s."""
+_OF_SUM = {"nccl": 0.5, "gloo": 0.1}
+"""Share of what its links allow that a sum over all reaches at least; gloo's adds on the CPU."""
 _OF_DEVICE = {"nccl": 0.8, "gloo": 0.5}
 _OF_NVLINK = 0.5
 """Share of its NVLinks that a sum within a node reaches at least, with NVLS or rings."""
+_OF_PCIE = 0.2
+"""The same of PCIe, whose lanes GPUs share, and whose way may lead from one socket to the other."""
+_OF_HOST = 0.4
+"""Share of its PCIe that a copy to a GPU reaches at least."""
 
 
 class Measured(NamedTuple):
@@ -65,15 +73,22 @@ class Measured(NamedTuple):
         return found
 
 
-def judge(
-    measured: Measured, networks: Sequence[Network], nvlinks: Sequence[float]
-) -> Iterator[tuple[str, Finding]]:
+class Machine(NamedTuple):
+    """What the links of a node should give."""
+
+    network: Network = Network()
+    nvlink: float = 0.0
+    """Bytes per second of a GPU's NVLinks; 0 without any."""
+    pcie: float = 0.0
+    """Bytes per second and direction of a GPU's link to the host; 0 where unknown."""
+
+
+def judge(measured: Measured, machines: Sequence[Machine]) -> Iterator[tuple[str, Finding]]:
     """What to say of a measurement.
 
     Args:
         measured: What was found.
-        networks: Of each node.
-        nvlinks: Bytes per second of a GPU's NVLinks, of each node; 0 without any.
+        machines: Of each node.
 
     Yields:
         Findings, each with the node it is about; "" for all of them.
@@ -83,10 +98,13 @@ def judge(
         for number, reasons in enumerate(gpus):
             if reasons:
                 yield measured.names[node], _slowed(number, reasons)
+    yield from _host_links(measured, machines)
     if measured.pairs:
+        networks = [machine.network for machine in machines]
         yield from _bandwidth(measured, networks)
         yield from _latency(measured)
-    yield from _within_nodes(measured, nvlinks)
+        yield from _sum_over_all(measured, networks)
+    yield from _within_nodes(measured, machines)
 
 
 def _devices(measured: Measured) -> Iterator[tuple[str, Finding]]:
@@ -135,7 +153,7 @@ def _bandwidth(measured: Measured, networks: Sequence[Network]) -> Iterator[tupl
     for one, other in culprits.links:
         found = f"{values[one, other] / GB:.3g} GB/s to {names[other]}, others reach {normal}"
         yield names[one], warn("network", found, "look at the cables and switches between both")
-    expected = min(expected_bandwidth(network, measured.backend) for network in networks)
+    expected = expected_between(measured, networks)
     if culprits.usual < _OF_LINK * expected:
         found = f"{normal} between nodes, whose links should give {expected / GB:.3g}"
         yield "", warn("network", found, _network_remedy(networks[0]))
@@ -165,14 +183,69 @@ def _latency(measured: Measured) -> Iterator[tuple[str, Finding]]:
             yield names[one], warn("latency", found, remedy)
 
 
-def _within_nodes(measured: Measured, nvlinks: Sequence[float]) -> Iterator[tuple[str, Finding]]:
+def _sum_over_all(measured: Measured, networks: Sequence[Network]) -> Iterator[tuple[str, Finding]]:
+    """When all send at once: switches that are oversubscribed, paths that collide, a bad choice."""
+    sums = [each for each in measured.sums if each.scope == "all"]
+    if not sums:
+        return
+    largest = max(sums, key=lambda each: each.bytes)
+    pairs = min(measured.bandwidth.values())
+    if measured.backend == "gloo":  # its ring has one connection between two nodes
+        pairs = min(pair.bytes_per_second for pair in measured.pairs)
+    within = _rates_within(measured)
+    limits = {"pairs of nodes": pairs, "their links": expected_between(measured, networks)}
+    for whose, limit in limits.items():
+        rate = min([limit, *([max(within)] if within else [])])
+        if not rate:
+            continue
+        # A ring passes every part on 2 (n-1) times, of which those within nodes are no matter.
+        passes = 2 * (len(measured.names) - 1)
+        moved = largest.bus_bytes_per_second * largest.seconds
+        possible = moved / rate + passes * statistics.median(measured.latency.values())
+        if possible < _OF_SUM[measured.backend] * largest.seconds:
+            found = (
+                f"a sum of {largest.bytes / 1e6:.3g} MB over all takes {largest.seconds * 1e3:.3g} "
+                f"ms, {whose} would do it in {possible * 1e3:.3g} when nobody else sends"
+            )
+            remedy = "NCCL_DEBUG=INFO tells what NCCL takes; see the switches, and who else sends"
+            yield "", warn("sum over all", found, remedy)
+            return
+
+
+def _host_links(measured: Measured, machines: Sequence[Machine]) -> Iterator[tuple[str, Finding]]:
+    for (node, place), speed in measured.devices.items():
+        rate, expected = speed.host_bytes_per_second, machines[node].pcie
+        if 0 < rate < _OF_HOST * expected:
+            found = f"copies to the GPU: {rate / GB:.3g} GB/s of PCIe's {expected / GB:.3g}"
+            remedy = (
+                f"nvidia-smi topo -m; nvidia-smi -i {place} -q -d PERFORMANCE; "
+                "numactl, or the launch scripts' binding, keeps to the socket of the GPU"
+            )
+            yield measured.names[node], warn(_called(measured, place), found, remedy)
+
+
+def _rates_within(measured: Measured) -> list[float]:
+    """Bytes per second of the sums of each node by itself."""
     scope = "all" if len(measured.names) == 1 else "node"
-    rates = [each.bus_bytes_per_second for each in measured.sums if each.scope == scope]
-    expected = min(nvlinks, default=0.0)
-    if rates and max(rates) < _OF_NVLINK * expected:
-        found = f"{max(rates) / GB:.0f} GB/s in a sum, NVLink should give {expected / GB:.0f}"
+    return [each.bus_bytes_per_second for each in measured.sums if each.scope == scope]
+
+
+def _within_nodes(measured: Measured, machines: Sequence[Machine]) -> Iterator[tuple[str, Finding]]:
+    rates = _rates_within(measured)
+    kind, share = "NVLink", _OF_NVLINK
+    expected = min((machine.nvlink for machine in machines), default=0.0)
+    if not expected:
+        kind, share = "PCIe", _OF_PCIE
+        expected = min((machine.pcie for machine in machines), default=0.0)
+    if rates and max(rates) < share * expected:
+        found = f"{max(rates) / GB:.3g} GB/s in a sum, {kind} should give {expected / GB:.0f}"
         remedy = "nvidia-smi topo -m; nvidia-smi nvlink -s; NCCL_DEBUG=INFO tells what NCCL takes"
         yield "", warn("links within a node", found, remedy)
+
+
+def expected_between(measured: Measured, networks: Sequence[Network]) -> float:
+    """Bytes per second that each node should reach to others; 0 where some do not tell."""
+    return min(expected_bandwidth(network, measured.backend) for network in networks)
 
 
 def expected_bandwidth(network: Network, backend: str) -> float:
@@ -181,16 +254,21 @@ def expected_bandwidth(network: Network, backend: str) -> float:
     return min(speed, _GLOO) if backend == "gloo" else speed
 
 
-def describe(measured: Measured) -> list[str]:
-    """What was measured, in a line or two."""
+def describe(measured: Measured, machines: Sequence[Machine]) -> list[str]:
+    """What was measured, in some lines."""
     lines = []
     if measured.pairs:
         rate = usual(list(measured.bandwidth.values())) / GB
         latency = statistics.median(measured.latency.values()) / MICROSECOND
         lines.append(f"between nodes: {rate:.3g} GB/s in each direction, {latency:.0f} us")
+        networks = [machine.network for machine in machines]
+        silent = {each.interface for each in networks if not each.expected(measured.backend)}
+        if silent:
+            which = ", ".join(sorted(silent - {""})) or "the interface"
+            lines.append(f"what that should be is unknown: the driver of {which} tells no speed")
     sums = [each for each in measured.sums if each.scope == "all"]
     if sums:
-        largest = sums[-1]
+        largest = max(sums, key=lambda each: each.bytes)
         lines.append(
             f"a sum of {largest.bytes / 1e6:.3g} MB over {largest.processes} processes by "
             f"{measured.backend}: {largest.seconds * 1e3:.3g} ms "

@@ -10,9 +10,8 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from tdn.preflight import first
-from tdn.preflight.network import Network
 from tdn.preflight.roll_call import Roll
-from tdn.preflight.speeds import judge
+from tdn.preflight.speeds import Machine, judge
 from tdn.preflight.worker import Plan, measure
 from tdn.training.board import Board
 
@@ -77,6 +76,5 @@ def measure_team(processes, prepare, host="localhost", at=lambda make: make()):
 
 def network_findings(measured):
     """What is said of the network, whose speed the system does not tell: (node, finding)."""
-    nodes = len(measured.names)
-    found = judge(measured, [Network()] * nodes, [0.0] * nodes)
+    found = judge(measured, [Machine()] * len(measured.names))
     return [(name, finding) for name, finding in found if finding.name == "network"]

@@ -36,7 +36,16 @@ def adapters(tmp_path):
     ],
 )
 def test_infiniband_that_may_be_used_and_is_connected(adapters, variables, ports):
-    assert infiniband_speed(variables, adapters) == ports * 25e9
+    assert infiniband_speed(variables, 8, adapters) == ports * 25e9
+
+
+def test_adapters_for_storage_do_not_count(adapters):
+    """NCCL takes the nearest for each GPU, and none that is slower."""
+    slower = adapters / "mlx5_1" / "ports" / "1" / "rate"
+    assert infiniband_speed({}, 1, adapters) == 25e9
+    slower.write_text("100 Gb/sec (4X EDR)\n")
+    assert infiniband_speed({}, 8, adapters) == 25e9
+    assert infiniband_speed({"NCCL_IB_HCA": "mlx5"}, 8, adapters) == 37.5e9  # as was asked for
 
 
 @pytest.mark.parametrize(
@@ -58,7 +67,7 @@ def test_gloo_does_not_use_infiniband():
 def test_the_interface_that_leads_to_a_host(monkeypatch):
     for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):
         monkeypatch.delenv(variable, raising=False)
-    assert network.look("127.0.0.1", 80).interface == "lo"
+    assert network.look("127.0.0.1", 80, 0).interface == "lo"
     name = socket.if_nameindex()[-1][1]
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", name)
-    assert network.look("127.0.0.1", 80).interface == name
+    assert network.look("127.0.0.1", 80, 0).interface == name

@@ -4,7 +4,9 @@ import importlib
 
 import pytest
 
+from tdn.doctor.driver import Driver, Gpu
 from tdn.doctor.findings import ok
+from tdn.doctor.gpu_health import Health, Pcie
 from tdn.preflight import node
 from tdn.preflight.network import Network
 from tdn.preflight.node import checks, examine_node
@@ -23,14 +25,20 @@ def test_what_is_looked_at(gpu, monkeypatch):
 
 
 def test_every_check_is_there():
-    for check in (*node._ALWAYS, *node._OF_GPUS):
+    for check in checks(Request(words=("a.yaml",))):
         module, _, name = check.function.partition(":")
         assert callable(getattr(importlib.import_module(module), name))
+
+
+def gpu(pcie):
+    return Gpu("L40S", "", 0, 0, False, 0, "", 0, "", Health(pcie=pcie))
 
 
 def examined(monkeypatch, processes=2, gpus=2, ahead=0.0, **request):
     monkeypatch.setattr(node, "examine", lambda *_, **__: [ok("dali", "runs")])
     monkeypatch.setattr(node.nvlink, "look", lambda: ((25e9, 25e9), (25e9,)))
+    seen = [gpu(Pcie(4, 5, 16, width)) for width in (16, 8)]
+    monkeypatch.setattr(node.driver, "look", lambda: Driver(gpus=tuple(seen)))
     return examine_node(Request(**request), processes, gpus, Network(), ahead, 5.0)
 
 
@@ -42,8 +50,10 @@ def test_a_node_that_is_well(monkeypatch):
     report = examined(monkeypatch)
     assert problems(report) == []
     assert (report.gpus, report.nvlink, report.facts["device"]) == (2, 25e9, "cuda")
+    assert report.pcie == pytest.approx(31.5e9, rel=0.01)  # half of what generation 5 gives
     report = examined(monkeypatch, on_gpu=False)
     assert (report.gpus, report.nvlink, report.facts["device"]) == (0, 0.0, "cpu")
+    assert report.pcie == 0
 
 
 def test_more_processes_than_gpus(monkeypatch):

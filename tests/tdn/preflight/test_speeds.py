@@ -6,7 +6,7 @@ from tdn.preflight.devices import DeviceSpeed
 from tdn.preflight.links import PairTime, SumTime
 from tdn.preflight.network import Network
 from tdn.preflight.slow import rounds
-from tdn.preflight.speeds import Measured, describe, judge
+from tdn.preflight.speeds import Machine, Measured, describe, judge
 
 NAMES = ("a", "b", "c", "d")
 H100 = DeviceSpeed("H100", 7e14, 3e12, 5e10)
@@ -26,11 +26,9 @@ def measured(nodes=4, bytes_per_second=45e9, latency=1e-5, slow=None, **changes)
     return whole._replace(**changes)
 
 
-def judged(result, network=NETWORK, nvlink=450e9):
-    nodes = len(result.names)
-    return [
-        (name, f.level, f.name) for name, f in judge(result, [network] * nodes, [nvlink] * nodes)
-    ]
+def judged(result, network=NETWORK, nvlink=450e9, pcie=0.0):
+    machines = [Machine(network, nvlink, pcie)] * len(result.names)
+    return [(name, f.level, f.name) for name, f in judge(result, machines)]
 
 
 def test_all_as_it_should_be():
@@ -93,11 +91,50 @@ def test_nvlinks_that_are_not_used():
     assert judged(measured(sums=slow), nvlink=0.0) == []
 
 
+def test_gpus_without_nvlink_are_held_against_their_pcie():
+    for seconds, findings in ((1e-2, []), (5e-2, [("", "warn", "links within a node")])):
+        sums = (SumTime("all", 2, 10**8, seconds),)
+        single = measured(nodes=1, sums=sums)
+        assert judged(single, nvlink=0.0, pcie=32e9) == findings
+        assert judged(single, nvlink=0.0) == []
+
+
+def test_copies_to_a_gpu_are_held_against_its_pcie():
+    slow = dict.fromkeys(measured().devices, H100._replace(host_bytes_per_second=1e10))
+    found = judged(measured(devices=slow), pcie=63e9)
+    assert found == [(name, "warn", f"gpu {place}") for name in NAMES for place in range(2)]
+    assert judged(measured(devices=slow), pcie=16e9) == []
+
+
+@pytest.mark.parametrize("network", [NETWORK, Network("eth0")])
+def test_a_sum_over_all_that_is_slower_than_its_pairs(network):
+    slow = (SUMS[0], SumTime("all", 8, 10**8, 5e-2))
+    assert judged(measured(sums=slow), network) == [("", "warn", "sum over all")]
+    few = (SUMS[0], SumTime("all", 8, 1000, 1e-4))  # latency, of which there is no doubt
+    assert judged(measured(sums=few), network) == []
+
+
+def test_a_sum_over_all_that_is_slower_than_its_links():
+    pairs = measured(bytes_per_second=26e9)  # of 50: they pass
+    slow = pairs._replace(sums=(SUMS[0], SumTime("all", 8, 10**8, 9e-3)))
+    assert judged(slow) == [("", "warn", "sum over all")]
+    assert judged(slow, Network("eth0")) == []
+
+
+def test_a_sum_is_not_asked_for_more_than_a_node_gives_within():
+    within = SumTime("node", 2, 10**8, 5e-2)
+    whole = measured(sums=(within, SumTime("all", 8, 10**8, 1e-1)))
+    assert judged(whole, nvlink=0.0) == []
+
+
 def test_what_was_measured_is_told():
-    between, everyone = describe(measured())
+    machines = [Machine(NETWORK)] * 4
+    between, everyone = describe(measured(), machines)
     assert "45 GB/s" in between
     assert "8 processes" in everyone
-    assert len(describe(measured(nodes=1, pairs=[], sums=[]))) == 0
+    assert len(describe(measured(nodes=1, pairs=[], sums=[]), machines[:1])) == 0
+    _, unknown, _ = describe(measured(), [Machine(Network("ens5"))] * 4)
+    assert "ens5" in unknown
 
 
 def test_the_rate_of_a_sum():
