@@ -14,11 +14,13 @@ _FOLDER = Path(__file__).parent
 def commit() -> str:
     """The commit that is checked out, with "-dirty" behind if files differ; "unknown" without git.
 
-    Only what runs counts: results that are being written do not make a checkout dirty.
+    Only what belongs to it counts: data, runs and logs that somebody keeps there do not make it
+    dirty, nor do results that are being written.
     """
     if not _git("ls-files", "--error-unmatch", Path(__file__).name):
         return "unknown"  # installed into a folder that happens to lie in a repository
-    changed = _git("status", "--porcelain", "--", ":/", ":(top,exclude)benchmarks/results")
+    known = ("--porcelain", "--untracked-files=no")
+    changed = _git("status", *known, "--", ":/", ":(top,exclude)benchmarks/results")
     return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 

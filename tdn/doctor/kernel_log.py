@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +14,10 @@ from typing import NamedTuple
 from tdn.doctor.findings import Finding, warn
 
 _LOG = Path("/dev/kmsg")
+_JOURNAL = ("journalctl", "--dmesg", "--quiet", "--no-pager", "--output=short-monotonic")
+"""Of this boot; whoever is in one of its groups may ask, also where the log itself is closed."""
+_PATIENCE = 10.0
+"""Seconds for a journal on a slow disk."""
 _HARDWARE = {
     46: "it stopped processing",
     48: "an uncorrectable memory error",
@@ -44,16 +50,33 @@ class Xid(NamedTuple):
     """Since the machine was started."""
 
 
-def look() -> list[Xid]:
-    """The faults that the log still has; none where it may not be read."""
+def look() -> list[Xid] | None:
+    """The faults that the log still has; None where it may not be read."""
     try:
         descriptor = os.open(_LOG, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
-        return []
+        records = _journal()
+        return list(read(records)) if records else None
     try:
         return list(read(_records(descriptor)))
     finally:
         os.close(descriptor)
+
+
+def _journal() -> list[str]:
+    """The log's records as systemd keeps them; nothing for those who may not see them."""
+    command = shutil.which(_JOURNAL[0])
+    if command is None:
+        return []
+    words = [command, *_JOURNAL[1:]]
+    try:
+        done = subprocess.run(words, capture_output=True, check=False, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return []
+    lines = done.stdout.decode(errors="replace").splitlines()
+    # "[   90.000000] host kernel: TEXT", as the log has it: "level,number,microseconds,flags;TEXT"
+    found = (re.match(r"\[ *(\d+)\.(\d{6})\] \S+ kernel: (.*)", line) for line in lines)
+    return [f"0,0,{int(each[1] + each[2])},-;{each[3]}" for each in found if each]
 
 
 def _records(descriptor: int) -> Iterator[str]:
@@ -77,14 +100,22 @@ def read(records: Iterator[str] | Sequence[str]) -> Iterator[Xid]:
             yield Xid(f"{found[1].lower()}.0", int(found[2]), microseconds / 1e6)
 
 
-def judge(xids: Sequence[Xid], buses: Sequence[str], now: float) -> Iterator[Finding]:
+def judge(xids: Sequence[Xid] | None, buses: Sequence[str], now: float) -> Iterator[Finding]:
     """What to say of faults of hardware, the last one of each kind.
 
     Args:
-        xids: All that the log has.
+        xids: All that the log has; None where it may not be read.
         buses: Places of the GPUs, by their number.
         now: Seconds since the machine was started.
     """
+    if xids is None:
+        yield warn(
+            "Xids",
+            "the kernel's log may not be read: whether GPUs had faults is not known",
+            "sudo usermod -aG systemd-journal $USER, or sudo sysctl kernel.dmesg_restrict=0; an "
+            "administrator sees them: sudo dmesg | grep Xid",
+        )
+        return
     last = {(xid.bus, xid.number): xid for xid in xids if xid.number in _HARDWARE}
     for xid in last.values():
         name = f"gpu {buses.index(xid.bus)}" if xid.bus in buses else f"gpu at {xid.bus}"

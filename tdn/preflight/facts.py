@@ -65,6 +65,8 @@ _RULES = {
     "gpus": _Rule(False, "all wait for the slowest", "choose nodes of one kind"),
     "python": _Rule(False, "an untested mixture", "use one container or environment for all"),
 }
+_SHOWN = ("commit",)
+"""Facts that may differ: they explain others."""
 _LIST = _Rule(
     True,
     "nodes would train on different clips",
@@ -76,7 +78,8 @@ def look(request: Request, gpus: int) -> Facts:
     """The facts of this node, whose processes have so many GPUs."""
     seen = driver.look()
     facts = {
-        "code": f"{provenance.commit()} ({_digest_of_code()})",
+        "code": _digest_of_code(),
+        "commit": provenance.commit(),
         "configuration": request.configuration,
         "device": "cuda" if gpus else "cpu",
         "torch": _version("torch"),
@@ -101,15 +104,23 @@ def judge(names: Sequence[str], facts: Sequence[Facts]) -> Iterator[tuple[str, F
         A finding for each node that is not like most, and its name.
     """
     for key in facts[0] if facts else ():
+        if key in _SHOWN:
+            continue
         values = [fact.get(key, "") for fact in facts]
         usual = Counter(values).most_common(1)[0][0]
-        like = names[values.index(usual)]
+        like = values.index(usual)
         rule = _RULES.get(key, _LIST)
-        for name, value in zip(names, values, strict=True):
+        for node, value in enumerate(values):
             if value != usual:
                 level = fail if rule.stops else warn
-                found = f"{value or 'none'}, but {like} has {usual or 'none'}: {rule.why}"
-                yield name, level(key, found, rule.remedy)
+                told, other = (_told(key, facts[which]) for which in (node, like))
+                found = f"{told}, but {names[like]} has {other}: {rule.why}"
+                yield names[node], level(key, found, rule.remedy)
+
+
+def _told(key: str, facts: Facts) -> str:
+    value = facts.get(key) or "none"
+    return f"{value} (commit {facts['commit']})" if key == "code" and "commit" in facts else value
 
 
 def judge_clock(ahead: float) -> Iterator[Finding]:

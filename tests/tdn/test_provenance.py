@@ -31,6 +31,7 @@ def test_the_commit_and_whether_files_differ(package):
     results = package.parent / "benchmarks" / "results"
     results.mkdir(parents=True)
     (results / "speed.jsonl").touch()
+    (package.parent / "slurm-7.out").touch()
     assert commit() == clean
     (package / "provenance.py").write_text("changed")
     assert commit() == f"{clean}-dirty"

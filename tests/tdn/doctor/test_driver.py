@@ -6,6 +6,8 @@ import pytest
 
 from tdn.doctor import driver, numa
 from tdn.doctor.driver import Driver, Gpu, judge, read_report
+from tdn.doctor.gpu_health import Health
+from tdn.doctor.kernel_log import Xid
 from tdn.doctor.numa import Places, read_cores
 
 H100 = Gpu(
@@ -162,6 +164,25 @@ def test_nvidia_smi_is_asked(tmp_path, monkeypatch):
     assert driver.look().gpus == read_report(REPORT).gpus
     command.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Unknown Error'\nexit 255\n")
     assert "Unknown Error" in driver.look().problem
+
+
+def test_all_that_is_seen_is_judged(monkeypatch):
+    """Links, faults in the kernel's log, clocks that are held back, cores far from a GPU."""
+    hot = H100._replace(health=Health(slowed=("heat",)))
+    monkeypatch.setattr(driver, "look", lambda: MACHINE._replace(gpus=(hot, H100)))
+    monkeypatch.setattr(driver.nvlink, "look", lambda: ((25e9, 25e9), (25e9,)))
+    monkeypatch.setattr(driver.kernel_log, "look", lambda: [Xid(H100.bus, 79, 1.0)])
+    near = ((0, frozenset({0})), (1, frozenset({2})))
+    monkeypatch.setattr(driver.numa, "look", lambda _: Places(2, near, frozenset({0})))
+    told = [(f.name, f.found) for f in driver.check() if f.level != "ok"]
+    words = [("gpu 0", "heat"), ("gpu 1 nvlink", "1 links"), ("gpu 0", "Xid 79")]
+    assert [name for name, _ in told[:-1]] == [name for name, _ in words]
+    assert all(word in found for (_, found), (_, word) in zip(told, words, strict=False))
+    assert "gpu 1" in told[-1][1]
+    monkeypatch.setattr(driver.kernel_log, "look", lambda: None)
+    assert "Xids" in [finding.name for finding in driver.check()]
+    monkeypatch.setattr(driver, "look", Driver)
+    assert "Xids" not in [finding.name for finding in driver.check()]  # without GPUs
 
 
 def test_cores_near_a_gpu(tmp_path):

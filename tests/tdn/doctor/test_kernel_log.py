@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,5 +51,34 @@ def test_a_log_is_read_to_its_end_and_no_further(tmp_path, monkeypatch):
     monkeypatch.setattr(kernel_log, "_LOG", path)
     assert [xid.number for xid in kernel_log.look()] == [79]
     os.close(keeper)
+
+
+JOURNAL = """[    0.000000] node7 kernel: Linux version 6.8.0
+[   90.000001] node7 kernel: NVRM: Xid (PCI:0000:3b:00): 79, pid=4321, GPU has fallen off the bus.
+"""
+
+
+@pytest.mark.parametrize(
+    ("says", "seen"),
+    [
+        (f"cat <<'END'\n{JOURNAL}END", [Xid("0000:3b:00.0", 79, 90.000001)]),
+        ("echo '[    0.000000] node7 kernel: Linux version 6.8.0'", []),
+        ("echo 'Hint: You are currently not seeing messages from the system.' >&2", None),
+        ("exit 1", None),
+    ],
+)
+def test_a_log_that_may_not_be_read_is_asked_of_the_journal(tmp_path, monkeypatch, says, seen):
     monkeypatch.setattr(kernel_log, "_LOG", tmp_path / "none")
-    assert kernel_log.look() == []
+    command = tmp_path / "journalctl"
+    command.write_text(f"#!/bin/sh\n{says}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert kernel_log.look() == seen
+
+
+def test_what_is_not_known_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel_log, "_LOG", tmp_path / "none")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert kernel_log.look() is None
+    (finding,) = judge(None, BUSES, now=1.0)
+    assert (finding.level, finding.name) == ("warn", "Xids")

@@ -31,6 +31,16 @@ def test_the_node_that_differs_is_named(key, level):
     assert finding.remedy
 
 
+def test_the_code_counts_and_not_what_git_says_of_it():
+    commits = [HERE | {"commit": "1234567"}, HERE | {"commit": "1234567-dirty"}]
+    assert list(judge("ab", commits)) == []
+    ((name, finding),) = judge("ab", [commits[0], commits[1] | {"code": "def"}])
+    assert name == "b"
+    assert "1234567-dirty" in finding.found
+    seen = facts.look(Request(), 0)
+    assert seen["commit"] not in seen["code"]
+
+
 def test_a_list_that_one_node_does_not_see(tmp_path):
     path = tmp_path / "train.txt"
     path.write_text("a.mp4 0\n")
