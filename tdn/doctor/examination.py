@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tdn
-from tdn.doctor.findings import Finding
+from tdn.doctor.findings import Finding, Level
 from tdn.doctor.gpus import has_gpu
 from tdn.doctor.isolation import Check, carry_out
 from tdn.files import write_text_atomically
@@ -62,6 +62,7 @@ def examine(
     seconds: float,
     show: Callable[[Finding], object] = lambda _: None,
     total: float = math.inf,
+    late: Level = "fail",
 ) -> list[Finding]:
     """Carry out checks, some at once, each in a process of its own.
 
@@ -70,12 +71,17 @@ def examine(
         seconds: For each; after these it is taken for hung.
         show: Called with each finding, in the order of the checks, as soon as it is there.
         total: Seconds for all of them; what is left when they are over gets one second each.
+        late: Level of the finding for a check that gives no answer in time.
     """
-    return asyncio.run(_examine(checks, seconds, show, time.monotonic() + total))
+    return asyncio.run(_examine(checks, seconds, show, time.monotonic() + total, late))
 
 
 async def _examine(
-    checks: Sequence[Check], seconds: float, show: Callable[[Finding], object], until: float
+    checks: Sequence[Check],
+    seconds: float,
+    show: Callable[[Finding], object],
+    until: float,
+    late: Level,
 ) -> list[Finding]:
     at_once = asyncio.Semaphore(max(2, min(4, len(os.sched_getaffinity(0)))))
     others = asyncio.Semaphore(len(checks))
@@ -85,7 +91,7 @@ async def _examine(
     async def carried_out(check: Check) -> list[Finding]:
         async with on_gpu if check.on_gpu else others, at_once:
             left = max(1.0, until - time.monotonic())
-            return await carry_out(check, min(seconds, left))
+            return await carry_out(check, min(seconds, left), late)
 
     tasks = [asyncio.create_task(carried_out(check)) for check in checks]
     findings = []

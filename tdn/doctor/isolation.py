@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tdn.doctor.findings import Finding, fail
+from tdn.doctor.findings import Finding, Level, fail
 from tdn.doctor.remedies import install
 
 
@@ -36,12 +36,13 @@ class Check(NamedTuple):
     """Whether it computes on the GPU, which may be set to let in one process at a time."""
 
 
-async def carry_out(check: Check, seconds: float) -> list[Finding]:
+async def carry_out(check: Check, seconds: float, late: Level = "fail") -> list[Finding]:
     """The findings of a check, or one that says why there are none.
 
     Args:
         check: What to do.
         seconds: After these it is taken for hung.
+        late: Level of the finding that says so.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", __name__, check.function, *check.arguments),
@@ -55,7 +56,7 @@ async def carry_out(check: Check, seconds: float) -> list[Finding]:
     try:
         answer, errors = await asyncio.wait_for(process.communicate(), seconds)
     except asyncio.TimeoutError:
-        return [_hung(check, seconds)]
+        return [_hung(check, seconds)._replace(level=late)]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -33,6 +33,10 @@ class Cluster(NamedTuple):
     """Whether the store is this process's; None: the one's whose address ``host`` is."""
     prefix: str = "preflight"
     """Of all that is in the store, which may be one that others use, or have used."""
+    names: tuple[str, ...] = ()
+    """Of all nodes, by number; nothing where only they themselves know."""
+    name: str = ""
+    """This node's among them; empty for the machine's own."""
 
 
 def from_environment(variables: Mapping[str, str], count_gpus: Callable[[], int]) -> Cluster:
@@ -42,7 +46,8 @@ def from_environment(variables: Mapping[str, str], count_gpus: Callable[[], int]
         variables: PET_NNODES, PET_NPROC_PER_NODE and either PET_RDZV_ENDPOINT (and PET_RDZV_CONF)
             or PET_MASTER_ADDR, PET_MASTER_PORT and PET_NODE_RANK; in a process of ``torchrun``
             GROUP_WORLD_SIZE, GROUP_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Nothing at
-            all is a single node.
+            all is a single node. TDN_NODE_NAMES and TDN_NODE_PLACE are what launch/slurm.sbatch and
+            launch/torchrun.sh tell of names.
         count_gpus: Asked where it matters.
 
     Raises:
@@ -52,14 +57,21 @@ def from_environment(variables: Mapping[str, str], count_gpus: Callable[[], int]
         return _started_by_torchrun(variables)
     fewest, most = _nodes(variables.get("PET_NNODES", "1"))
     processes = _processes(variables.get("PET_NPROC_PER_NODE", "gpu"), count_gpus)
-    alone = Cluster(processes=processes)
+    names, place = _names(variables)
+    name = "" if place is None else names[place]
     if most == 1:
-        return alone
-    cluster = alone._replace(fewest=fewest, most=most)
+        return Cluster(processes=processes, name=name)
+    cluster = Cluster(fewest, most, processes, name=name)
+    if names:
+        if len(names) != most:
+            raise UserError(f"TDN_NODE_NAMES: {len(names)} names, but PET_NNODES says {most}")
+        cluster = cluster._replace(names=names)
     if variables.get("PET_RDZV_ENDPOINT"):
         host, port = _endpoint(variables["PET_RDZV_ENDPOINT"])
         keeps = _keeps_store(variables.get("PET_RDZV_CONF", ""))
-        return cluster._replace(host=host, port=port, node=None, keeps_store=keeps)
+        if place is not None and keeps is None:
+            keeps = place == 0
+        return cluster._replace(host=host, port=port, node=place, keeps_store=keeps)
     if variables.get("PET_MASTER_ADDR"):
         node = _number("PET_NODE_RANK", variables.get("PET_NODE_RANK", ""), 0)
         if node >= most:
@@ -86,6 +98,15 @@ def _started_by_torchrun(variables: Mapping[str, str]) -> Cluster:
         prefix=f"preflight {variables.get('TORCHELASTIC_RESTART_COUNT', '0')}",
         keeps_store=node == 0 and variables.get("TORCHELASTIC_USE_AGENT_STORE") != "True",
     )
+
+
+def _names(variables: Mapping[str, str]) -> tuple[tuple[str, ...], int | None]:
+    """Names of all nodes, and this one's place among them; nothing and None if not told."""
+    names = tuple(filter(None, variables.get("TDN_NODE_NAMES", "").split(",")))
+    if not names:
+        return (), None
+    place = _number("TDN_NODE_PLACE", variables.get("TDN_NODE_PLACE", ""), 0, len(names) - 1)
+    return names, place
 
 
 def _nodes(text: str) -> tuple[int, int]:
@@ -119,7 +140,11 @@ def _keeps_store(settings: str) -> bool | None:
 
 
 def _number(variable: str, text: str, lowest: int, highest: int | None = None) -> int:
-    if not text.isdecimal() or int(text) < lowest or int(text) > (highest or math.inf):
+    if (
+        not text.isdecimal()
+        or int(text) < lowest
+        or int(text) > (math.inf if highest is None else highest)
+    ):
         to = "" if highest is None else f" to {highest}"
         raise UserError(f"{variable}: '{text}' does not fit; give a whole number from {lowest}{to}")
     return int(text)

@@ -117,6 +117,8 @@ class _Preflight:
             beating(roll),
             shared_folder.shown(request.output, roll),
         ):
+            # Before the checks: they get what this leaves of the time.
+            unseen = list(shared_folder.judge(request.output, roll))
             gpus = _count_gpus()
             own = examine_node(
                 request,
@@ -124,9 +126,9 @@ class _Preflight:
                 gpus,
                 network.look(roll.host, roll.port, gpus),
                 roll.ahead,
-                seconds,
+                max(1.0, deadline - _MARGIN - time.monotonic()),
             )
-            own.findings.extend(shared_folder.judge(request.output, roll))
+            own.findings.extend(unseen)
             roll.board.write(f"node {roll.node}", json.dumps(own.to_dict()))
             if roll.is_first:
                 return self._decide(roll, deadline)

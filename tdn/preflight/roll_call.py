@@ -12,7 +12,7 @@ import platform
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +27,8 @@ LAST_CALL = 10.0
 """Seconds in which another node may still come, where the run could do without it."""
 _TELL_AFTER = 10.0
 _POLL = 0.1
+_TOLD = 8
+"""Missing nodes that are named."""
 _MARGIN = 5.0
 """Seconds that others are given beyond the first node's patience."""
 
@@ -103,7 +105,7 @@ def call(
         return board, 0 if keeps else int(store.add("places", 1))
 
     board, place = _asked(cluster, deadline, take_place)
-    board.write(f"here {place}", platform.node())
+    board.write(f"here {place}", cluster.name or platform.node())
     if place == 0:
         came = _wait_for_all(board, cluster, deadline, say, last_call)
         waited = time.monotonic() - began
@@ -154,22 +156,33 @@ def _wait_for_all(
         if not told and now - started > _TELL_AFTER:
             told = True
             missing = cluster.most - len(came)
-            say(f"waiting for {missing} of {cluster.most} nodes; here: {', '.join(came.values())}")
+            say(
+                f"waiting for {missing} of {cluster.most} nodes{_who(cluster, came)}; here: "
+                f"{', '.join(came.values())}"
+            )
         time.sleep(_POLL)
     return dict(sorted(came.items()))
 
 
 def _missing(cluster: Cluster, came: dict[int, str], wait: float) -> str:
     missing = cluster.fewest - len(came)
-    which = ""
-    if cluster.node is not None:
-        numbers = [str(place) for place in range(cluster.most) if place not in came]
-        which = f" (number {', '.join(numbers[:8])}{', ...' if len(numbers) > 8 else ''})"
     return (
-        f"{missing} of {cluster.fewest} nodes{which} did not come within {wait:.0f} s; these did: "
-        f"{', '.join(_distinct(list(came.values())))}; see the messages of the others, and whether "
+        f"{missing} of {cluster.fewest} nodes{_who(cluster, came)} did not come within "
+        f"{wait:.0f} s; these did: {', '.join(_distinct(list(came.values())))}; see the messages of the others, and whether "
         f"they reach {cluster.host}:{cluster.port}; TDN_PREFLIGHT_WAIT=SECONDS waits longer"
     )
+
+
+def _who(cluster: Cluster, came: Mapping[int, str]) -> str:
+    """Who is missing, as far as that is known, in brackets."""
+    places = [place for place in range(cluster.most) if place not in came]
+    if cluster.names:
+        told = [cluster.names[place] for place in places]
+    elif cluster.node is not None:
+        told = [f"number {place}" for place in places]
+    else:
+        return ""
+    return f" ({', '.join(told[:_TOLD])}{', ...' if len(told) > _TOLD else ''})"
 
 
 def _open_store(cluster: Cluster, deadline: float) -> tuple[dist.TCPStore, bool]:

@@ -46,10 +46,10 @@ def judge(output: Path | None, roll: Roll) -> Iterator[Finding]:
     """What to say of the run folder on a node that is not the first; called by all."""
     if output is None or roll.nodes == 1 or roll.is_first:
         return
+    deadline = time.monotonic() + _PATIENCE
     name = roll.board.read("shown", wait=_PATIENCE)
     if not name:
         return
-    deadline = time.monotonic() + _PATIENCE
     while not (output / name).exists():
         if time.monotonic() > deadline:
             yield fail(

@@ -55,8 +55,8 @@ def _well(names: Sequence[str], groups: Sequence[tuple[str, list[Finding]]]) -> 
     if not well:
         return []
     more = f" and {len(well) - _NAMED} more" if len(well) > _NAMED else ""
-    else_ = "nothing else" if "all nodes" in concerned else "ok"
-    return [f"  {', '.join(well[:_NAMED])}{more}: {else_}"]
+    state = "nothing but what all nodes have" if "all nodes" in concerned else "ok"
+    return [f"  {', '.join(well[:_NAMED])}{more}: {state}"]
 
 
 def _verdict(found: Found, seconds: float) -> str:

@@ -51,6 +51,16 @@ def test_who_keeps_the_store_may_be_told(settings, keeps):
     assert cluster.keeps_store is keeps
 
 
+def test_names_and_places_may_be_told():
+    told = {"PET_NNODES": "2", "PET_RDZV_ENDPOINT": "a:1", "TDN_NODE_NAMES": "a,b"}
+    first = read(**told, TDN_NODE_PLACE="0")
+    assert (first.node, first.keeps_store, first.names, first.name) == (0, True, ("a", "b"), "a")
+    second = read(**told, TDN_NODE_PLACE="1", PET_RDZV_CONF="is_host=0")
+    assert (second.node, second.keeps_store, second.name) == (1, False, "b")
+    back = read(TDN_NODE_NAMES="a,b", TDN_NODE_PLACE="1")  # alone: it comes back to a run
+    assert (back.most, back.names, back.name) == (1, (), "b")
+
+
 def test_fixed_places():
     places = {"PET_NNODES": "2", "PET_MASTER_ADDR": "head", "PET_MASTER_PORT": "7"}
     assert read(**places, PET_NODE_RANK="0") == Cluster(2, 2, 1, "head", 7, 0, True)
@@ -88,6 +98,12 @@ def test_a_process_of_torchrun(agent, keeps):
         ({"PET_NNODES": "2", "PET_RDZV_ENDPOINT": "a:70000"}, "PET_RDZV_ENDPOINT"),
         ({"PET_NNODES": "2", "PET_RDZV_ENDPOINT": "a:0"}, "PET_RDZV_ENDPOINT"),
         ({"PET_NNODES": "2", "PET_RDZV_ENDPOINT": ":29655"}, "PET_RDZV_ENDPOINT"),
+        ({"TDN_NODE_NAMES": "a,b"}, "TDN_NODE_PLACE"),
+        ({"TDN_NODE_NAMES": "a,b", "TDN_NODE_PLACE": "2"}, "TDN_NODE_PLACE"),
+        (
+            {"PET_NNODES": "3", "TDN_NODE_NAMES": "a,b", "TDN_NODE_PLACE": "0"},
+            "TDN_NODE_NAMES",
+        ),
         (
             {
                 "PET_NNODES": "2",

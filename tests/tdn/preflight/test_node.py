@@ -7,6 +7,7 @@ import pytest
 from tdn.doctor.driver import Driver, Gpu
 from tdn.doctor.findings import ok
 from tdn.doctor.gpu_health import Health, Pcie
+from tdn.doctor.isolation import Check
 from tdn.preflight import node
 from tdn.preflight.network import Network
 from tdn.preflight.node import checks, examine_node
@@ -32,6 +33,13 @@ def test_every_check_is_there():
 
 def gpu(pcie):
     return Gpu("L40S", "", 0, 0, False, 0, "", 0, "", Health(pcie=pcie))
+
+
+def test_a_check_that_is_late_stops_no_run(monkeypatch):
+    hanging = Check("hanging", "tests.tdn.doctor.misbehaving:hang")
+    monkeypatch.setattr(node, "checks", lambda _: (hanging,))
+    report = examine_node(Request(), 1, 0, Network(), 0.0, 0.1)
+    assert problems(report) == [("warn", "hanging")]
 
 
 def examined(monkeypatch, processes=2, gpus=2, ahead=0.0, **request):

@@ -64,6 +64,17 @@ def test_a_missing_node_and_who_came(port):
     assert f"{socket.gethostname()}#0" in str(errors[0])
 
 
+def test_nodes_that_have_names_go_by_them(port, monkeypatch):
+    monkeypatch.setattr(roll_call, "_TELL_AFTER", 0.2)
+    first = Cluster(2, 2, 1, "localhost", port, 0, True, names=("gpu7", "gpu9"), name="gpu7")
+    rolls = meet(first, first._replace(node=1, keeps_store=False, name="gpu9"))
+    assert [roll.names for roll in rolls] == [("gpu7", "gpu9")] * 2
+    told = []
+    with pytest.raises(AbsenceError, match=r"1 of 2 nodes \(gpu9\)"):
+        call(first._replace(port=0), 0.5, told.append)
+    assert "gpu9" in told[0]
+
+
 def test_a_run_that_can_do_without_some(port):
     elastic = Cluster(2, 4, 1, "localhost", port, node=None, keeps_store=None)
     rolls = meet(elastic, elastic)

@@ -33,6 +33,27 @@ def test_a_folder_that_each_has_for_itself(nodes, tmp_path):
     assert "--output" in finding.remedy
 
 
+def test_both_waits_take_no_longer_than_one(nodes, tmp_path, monkeypatch):
+    """First for word of the file, which comes late, then for the file."""
+    now = [0.0]
+
+    def sleep(_seconds):
+        now[0] += 1
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(shared_folder, "time", clock)
+    _, second = nodes
+
+    def read(_key, wait):
+        now[0] += wait
+        return "file"
+
+    second.board = SimpleNamespace(read=read)
+    (finding,) = shared_folder.judge(tmp_path, second)
+    assert finding.level == "fail"
+    assert now[0] <= shared_folder._PATIENCE + 1
+
+
 def test_a_folder_that_cannot_be_written_is_for_another_check(nodes, tmp_path):
     first, second = nodes
     (tmp_path / "file").write_text("")

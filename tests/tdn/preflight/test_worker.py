@@ -43,7 +43,7 @@ def test_a_worker_that_nobody_answers_ends_with_a_line():
         port = silent.getsockname()[1]
         plan = Plan("gloo", "localhost", port, "", ("a",), (1,), 0.5)
         words = [sys.executable, "-m", "tdn.preflight.worker"]
-        pipes = {name: subprocess.PIPE for name in ("stdin", "stderr")}
+        pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
         with subprocess.Popen(words, text=True, **pipes) as process:
             process.stdin.write(plan.to_json() + "\n")
             process.stdin.flush()  # and stays open: the worker would end with it
