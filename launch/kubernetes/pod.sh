@@ -3,9 +3,10 @@
 #
 #   launch/kubernetes/pod.sh train --config configs/demo.yaml --output /runs/mine
 #
-# Status: 0 done; 75 the run was asked to stop (its machine is drained, or given to somebody else)
-# and goes on with the same command; otherwise it failed. torchrun makes every status 1: the marker
-# that the run leaves in its folder says which it was.
+# Status: 0 done; 2 a mistake in what was given, which no other start mends; 75 the run was asked to
+# stop (its machine is drained, or given to somebody else) and goes on with the same command;
+# otherwise it failed. A pod that others leave may fail before it hears why: the marker that the run
+# leaves in its folder says that it was asked to stop.
 set -euo pipefail
 
 launch="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -49,7 +50,9 @@ while kill -0 "$node" 2> /dev/null; do  # a signal ends wait, not node.sh
   wait "$node" || status=$?
 done
 
-((status != 0)) || exit 0
+case "$status" in
+  0 | 2 | 75) exit "$status" ;;
+esac
 # Another pod has written the marker, and shared storage may show it late.
 for _ in 1 2 3 4 5; do
   now="$(marker_now)"

@@ -168,8 +168,9 @@ def _missing(cluster: Cluster, came: dict[int, str], wait: float) -> str:
     missing = cluster.fewest - len(came)
     return (
         f"{missing} of {cluster.fewest} nodes{_who(cluster, came)} did not come within "
-        f"{wait:.0f} s; these did: {', '.join(_distinct(list(came.values())))}; see the messages of the others, and whether "
-        f"they reach {cluster.host}:{cluster.port}; TDN_PREFLIGHT_WAIT=SECONDS waits longer"
+        f"{wait:.0f} s; these did: {', '.join(_distinct(list(came.values())))}; see the "
+        f"messages of the others, and whether they reach {cluster.host}:{cluster.port}; "
+        "TDN_PREFLIGHT_WAIT=SECONDS waits longer"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import subprocess
@@ -153,7 +154,7 @@ def test_volumes_are_where_the_product_looks_for_them(name):
     assert [claim["claimName"] for claim in claims] == list(manifests("storage"))
     assert claims[0]["readOnly"]
     modes = [one["spec"]["accessModes"] for one in manifests("storage").values()]
-    assert modes == [["ReadOnlyMany"], ["ReadWriteMany"]]
+    assert modes == [["ReadWriteMany"]] * 2  # somebody fills the first
     assert {"/tmp", "/scratch"} < set(mounts)  # the root is read-only
 
 
@@ -226,16 +227,72 @@ def test_variables_are_known_and_none_is_the_operators(name):
     assert example in (LAUNCH / "environment.sh").read_text()
 
 
-def test_a_run_that_was_asked_to_stop_is_started_again_and_does_not_count():
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [
+        (2, "FailJobSet"),
+        (os.EX_TEMPFAIL, "RestartJobSetAndIgnoreMaxRestarts"),
+        (1, "RestartJobSet"),  # of the ten that there may be
+        (20, "RestartJobSet"),
+    ],
+)
+def test_what_happens_after_a_pod_has_ended(status, action):
+    """As the job's controller and the set's decide: by status, and by what it makes of that."""
     runtime = manifests("runtime")["TrainingRuntime"]["spec"]["template"]["spec"]
-    [rule] = runtime["failurePolicy"]["rules"]
-    assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
-    assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
     job = runtime["replicatedJobs"][0]["template"]["spec"]
-    [statuses] = [one["onExitCodes"] for one in job["podFailurePolicy"]["rules"]]
-    assert statuses["values"] == [os.EX_TEMPFAIL]
-    assert statuses["containerName"] == container("trainjob")["name"]
+    [rule] = job["podFailurePolicy"]["rules"]
+    assert (rule["action"], rule["onExitCodes"]["operator"]) == ("FailJob", "In")
+    assert rule["onExitCodes"]["containerName"] == container("trainjob")["name"]
+    assert job["backoffLimit"] == 0
     assert pod("trainjob")["restartPolicy"] == "Never"  # without it the policy is refused
+    reason, message = "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+    if status in rule["onExitCodes"]["values"]:
+        reason = "PodFailurePolicy"
+        message = f"Container node for pod default/tdn-node-0-1 failed with exit code {status} "
+        message += "matching FailJob rule at index 0"
+    rules = [
+        one["action"]
+        for one in runtime["failurePolicy"]["rules"]
+        if reason in one["onJobFailureReasons"]
+        and any(re.search(text, message) for text in one["onJobFailureMessagePatterns"])
+    ]
+    assert [*rules, "RestartJobSet"][0] == action
+
+
+def test_pods_of_both_operators_are_the_same_but_for_what_the_operators_ask():
+    pods = {name: copy.deepcopy(pod(name)) for name in TRAININGS}
+    containers = {name: one.pop("containers")[0] for name, one in pods.items()}
+    assert pods["trainjob"].pop("restartPolicy") == "Never"  # the other's is its replicas'
+    assert pods["trainjob"] == pods["pytorchjob"]
+    own = {"PET_RDZV_ID", "PET_MAX_RESTARTS", "PET_LOCAL_ADDR"}
+    for one in containers.values():
+        one["env"] = [variable for variable in one["env"] if variable["name"] not in own]
+        one.pop("name")
+    for key in ("args", "resources"):  # of a TrainJob, which it has beside its pods
+        assert containers["pytorchjob"].pop(key) == container("trainjob")[key]
+    containers["pytorchjob"].pop("ports")
+    assert containers["trainjob"] == containers["pytorchjob"]
+
+
+def test_pods_that_are_left_over_give_their_gpus_back():
+    spec = manifests("pytorchjob")["PyTorchJob"]["spec"]
+    assert spec["runPolicy"]["cleanPodPolicy"] == "Running"
+
+
+def test_the_pod_that_fills_the_volume_is_one():
+    """The commands of storage.yaml as a shell reads them: the pod's words are JSON that fits."""
+    text = (LAUNCH / "kubernetes" / "storage.yaml").read_text()
+    lines = [line[4:] for line in text.splitlines() if line.startswith("#   ")]
+    command = "\n".join(lines).partition("--overrides=")[2].partition("\nkubectl wait")[0]
+    words = subprocess.check_output(["bash", "-c", f"printf %s {command}"], text=True)
+    spec = json.loads(words)["spec"]
+    template = {"metadata": {}, "spec": {**pod("pytorchjob"), **spec}}
+    job = copy.deepcopy(manifests("pytorchjob")["PyTorchJob"])
+    job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"] = template
+    assert kubernetes_errors(job) == []
+    [volume] = spec["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] in manifests("storage")
+    assert spec["securityContext"].items() <= pod("trainjob")["securityContext"].items()
 
 
 def test_the_job_and_its_pods_belong_together():

@@ -77,6 +77,7 @@ def test_node_sh_gets_the_arguments_and_its_status_counts(pod):
     status, output = pod.end('echo "$*" "$PET_NPROC_PER_NODE" "$TDN_LOGS"')
     assert (status, output) == (0, f"train --output={pod.run} gpu {pod.run}/logs\n")
     assert pod.end("exit 3")[0] == 3
+    assert pod.end("exit 68")[0] == 68
     assert pod.end("kill -KILL $$")[0] == 128 + signal.SIGKILL
 
 
@@ -99,6 +100,12 @@ def test_a_run_that_was_asked_to_stop_is_told_from_one_that_failed(pod):
     written_again = f"touch {pod.marker}.new; mv {pod.marker}.new {pod.marker}"
     assert pod.end(f"{written_again}; exit 1")[0] == STOPPED
     assert pod.end("true")[0] == 0
+
+
+def test_a_mistake_is_told_at_once_whatever_a_former_stop_has_left(pod):
+    pod.marker.touch()
+    assert pod.end(f"touch {pod.marker}.new; mv {pod.marker}.new {pod.marker}; exit 2")[0] == 2
+    assert pod.end(f"exit {STOPPED}")[0] == STOPPED
 
 
 def test_a_signal_reaches_the_node_and_is_waited_for(pod):
