@@ -16,8 +16,9 @@ from tdn.errors import UserError
 from tdn.files import write_text_atomically
 from tdn.preflight.roll_call import Roll
 
-_PATIENCE = 10.0
-"""Seconds until a file must be seen elsewhere: file systems remember what was not there."""
+_PATIENCE = 20.0
+"""Seconds until a file must be seen elsewhere: file systems remember what was not there, a bucket's
+mount by rclone for ten seconds."""
 _POLL = 0.25
 
 

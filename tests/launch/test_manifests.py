@@ -97,6 +97,17 @@ def test_a_mistake_in_the_task_does_not(change):
     assert skypilot_errors({**task(), **change})
 
 
+def test_examples_of_another_recipe_write_into_another_folder():
+    text = (LAUNCH / "skypilot.yaml").read_text()
+    head = text.partition("\nname:")[0].replace("\\\n#", "")
+    examples = [line for line in head.splitlines() if "CONFIG=" in line]
+    assert examples
+    for line in examples:
+        recipe = re.search(r"CONFIG=configs/(\w+)\.yaml", line)[1]
+        assert f"RUN={recipe}" in line
+    assert task()["envs"]["RUN"] in task()["envs"]["CONFIG"]
+
+
 @pytest.mark.parametrize("part", ["setup", "run"])
 def test_the_tasks_scripts_are_clean(part):
     shellcheck = [Path(sys.prefix) / "bin" / "shellcheck", "--shell=bash", "-"]
