@@ -4,26 +4,29 @@
 #   launch/torchrun.sh --hosts a,b train --config my.yaml --output runs/mine
 #
 # starts launch/node.sh on every host by ssh, shows what each prints behind its name, and ends when all
-# have. It runs on one of the hosts or elsewhere. Ctrl-C, SIGTERM, or the end of this script by whatever
-# makes all hosts save and stop; the same command goes on. Where a host fails or is lost, the
-# others are asked to stop, too.
+# have. It runs on one of the hosts or elsewhere. Ctrl-C, SIGTERM or the end of this script makes all
+# hosts save and stop; the same command goes on. Where a host fails or is lost, the others are asked
+# to stop, too. If the machine it runs on is lost, the hosts stop when their sshd notices: after a
+# quarter of an hour, or as ClientAliveInterval says.
 #
 # --hosts A,B,...    names or addresses by which the hosts reach each other, and this one reaches them by
 #                    ssh; the first one is where they meet. They need the same checkout, the data,
 #                    and a run folder on storage that they share.
+# --folder DIR       where the command runs on the hosts: what relative paths begin at (as here)
 # --path DIR         where the checkout is on the hosts (as here)
 # --port PORT        on the first host, and the one after it for the preflight (29400)
 # --grace SECONDS    from a host's failure to the end of the others (30)
 #
 # Without ssh:
 #
-# --print            what to type on each host instead, in any order
+# --print            what to type into bash on each host instead, in any order
 # --node N --id ID   be the host at place N, from 0; the id is a word for this start, the same on all
 # --attached         with --node: stop at a line on standard input, or at its end
 #
 # Variables that begin with TDN_, PET_, NCCL_, GLOO_ or OMP_ hold on all hosts: PET_NPROC_PER_NODE=4,
-# for example, and what else node.sh takes. TDN_SSH='ssh -p 2222' replaces the program; keys,
-# names and ports belong into ~/.ssh/config.
+# for example, and what else node.sh takes. GLOO_SOCKET_IFNAME is otherwise set to the interface
+# towards the other hosts; NCCL finds its own. TDN_SSH='ssh -p 2222' replaces the program, and gets
+# the same options; keys, names and ports belong into ~/.ssh/config.
 #
 # Status: 0 done, 75 stopped on request, 2 a mistake; else that of the host that failed first.
 set -euo pipefail
@@ -37,7 +40,7 @@ fail() {
 
 # ---- What to do ----
 
-hosts=() path="${launch%/launch}" port=29400 grace=30 node='' id='' attached='' print=''
+hosts=() folder="$PWD" path="${launch%/launch}" port=29400 grace=30 node='' id='' attached='' print=''
 
 read_options() {
   while (($# > 0)); do
@@ -48,10 +51,11 @@ read_options() {
         ;;
       --attached) attached=1 ;;
       --print) print=1 ;;
-      --hosts | --path | --port | --grace | --node | --id)
+      --hosts | --folder | --path | --port | --grace | --node | --id)
         (($# > 1)) || fail "$1: its value is missing"
         case "$1" in
           --hosts) IFS=, read -ra hosts <<< "$2" ;;
+          --folder) folder="$2" ;;
           --path) path="$2" ;;
           --port) port="$2" ;;
           --grace) grace="$2" ;;
@@ -93,7 +97,7 @@ check_options() {
 # ---- One of the hosts ----
 
 # The interface towards another host: by a host's own name, which gloo goes by, Debian means the
-# loopback.
+# loopback. NCCL does not go by names, and takes all interfaces of a host that has several.
 interface_between_hosts() {
   local peer="${hosts[$((node == 0 && ${#hosts[@]} > 1))]}" address
   address="$(getent ahosts "$peer" | awk '{print $1; exit}')" || true
@@ -113,9 +117,7 @@ run_node() {
   if ((${#hosts[@]} > 1)) && [[ -z "${GLOO_SOCKET_IFNAME:-}" ]]; then
     local interface
     interface="$(interface_between_hosts)" || exit 2
-    if [[ -n "$interface" ]]; then
-      export GLOO_SOCKET_IFNAME="$interface" NCCL_SOCKET_IFNAME="${NCCL_SOCKET_IFNAME:-$interface}"
-    fi
+    [[ -z "$interface" ]] || export GLOO_SOCKET_IFNAME="$interface"
   fi
   [[ -n "$attached" ]] || exec "$launch/node.sh" "${command[@]}"
   run_attached
@@ -145,7 +147,7 @@ words_for() {  # of the command for the host at a place
   for variable in $(compgen -e | grep -E '^(TDN|PET|NCCL|GLOO|OMP)_'); do
     printf '%q ' "$variable=${!variable}"
   done
-  printf '%q' launch/torchrun.sh
+  printf '%q' "$path/launch/torchrun.sh"
   for word in --hosts "$(IFS=,; echo "${hosts[*]}")" --port "$port" --id "$id" --node "$1" "${@:2}" \
     "${command[@]}"; do
     printf ' %q' "$word"
@@ -155,25 +157,34 @@ words_for() {  # of the command for the host at a place
 print_all() {
   local place
   for place in "${!hosts[@]}"; do
-    printf '%s:\n  cd %q && env %s\n' "${hosts[place]}" "$path" "$(words_for "$place")"
+    printf '%s:\n  cd %q && env %s\n' "${hosts[place]}" "$folder" "$(words_for "$place")"
   done
 }
 
 jobs=() leashes=() statuses=()
 
+or_end() {  # the script for a host: a condition, and what to say where it does not hold
+  printf '%s || { echo %q >&2; exit 2; }; ' "$1" "torchrun.sh: $2"
+}
+
 start_host() {
   local place="$1" host="${hosts[$1]}" pipe="$scratch/$1" leash script
-  printf -v script 'cd %q 2> /dev/null || { echo %q >&2; exit 2; }; exec env %s' "$path" \
-    "torchrun.sh: $path is not on $host: say by --path where the checkout is" \
-    "$(words_for "$place" --attached)"
+  printf -v script '%s' \
+    "$(or_end "cd $(printf %q "$folder") 2> /dev/null" \
+      "$folder is not on $host: say by --folder where the command is to run")" \
+    "$(or_end "[[ -x $(printf %q "$path/launch/torchrun.sh") ]]" \
+      "$path is not on $host: say by --path where the checkout is")" \
+    "exec env $(words_for "$place" --attached)"
   mkfifo "$pipe"
   {
     for leash in ${leashes[@]+"${leashes[@]}"}; do exec {leash}>&-; done
-    exec "${ssh[@]}" "$host" "$script"
+    # The user's shell there may be any; what it is given here, all of them read in the same way.
+    exec "${ssh[@]}" "$host" "exec bash -c 'IFS= read -r script; eval \"\$script\"'"
   } < "$pipe" > >(trap '' INT TERM HUP; exec sed -u "s/^/[$host] /") 2>&1 &
   jobs+=($!)
   exec {leash}> "$pipe"
   leashes+=("$leash")
+  { echo "$script" >&"$leash" || true; } 2> /dev/null  # an ssh that has failed says so itself
 }
 
 ask_all() {
@@ -183,7 +194,7 @@ ask_all() {
 
 # Note what has ended; false if all have.
 look() {
-  local place status
+  local place status news=''
   local left=1
   for place in "${!jobs[@]}"; do
     if [[ -n "${statuses[place]:-}" ]]; then
@@ -195,19 +206,27 @@ look() {
     status=0
     wait "${jobs[place]}" 2> /dev/null || status=$?
     statuses[place]="$status"
-    if ((status != 0)) && [[ -z "$failed" ]]; then
+    if ((status == 0)) || [[ -n "$failed" ]]; then
+      continue
+    elif [[ -n "$asked" ]]; then
+      failed=75
+    else
       failed="$status"
-      [[ -n "$asked" ]] ||
-        echo "torchrun.sh: host ${hosts[place]} ended with status $status; the others are asked to stop in $grace s" >&2
+      news="host ${hosts[place]} ended with status $status"
     fi
   done
+  if [[ -n "$news" ]]; then
+    ((left != 0)) || news+="; the others are asked to stop in $grace s"
+    echo "torchrun.sh: $news" >&2
+  fi
   return "$left"
 }
 
 run_all() {
   local place deadline='' asks=0
-  read -ra ssh <<< "${TDN_SSH:-ssh -T -o ServerAliveInterval=15 -o ServerAliveCountMax=4}"
+  read -ra ssh <<< "${TDN_SSH:-ssh}"
   command -v "${ssh[0]}" > /dev/null || fail "${ssh[0]} is not there: install it, or use --print"
+  ssh+=(-T -oServerAliveInterval=15 -oServerAliveCountMax=4)  # a lost host is noticed in a minute
   scratch="$(mktemp -d)"
   trap 'rm -rf "$scratch"' EXIT
   trap '' PIPE
@@ -225,7 +244,6 @@ run_all() {
     sleep 0.5 &
     wait $! || true
   done
-  [[ -z "$failed" || -z "$asked" ]] || exit 75
   exit "${failed:-0}"
 }
 

@@ -18,12 +18,19 @@ HOSTS = "localhost,127.0.0.1"
 
 NODE = """#!/usr/bin/env bash
 # Notes what it is told, and does what the command says.
-env | grep -E '^(PET|NCCL|GLOO|TDN)_' > "$1/$PET_LOCAL_ADDR.env"
+env | grep -E '^((PET|NCCL|GLOO|TDN)_|PWD=)' > "$1/$PET_LOCAL_ADDR.env"
 trap 'echo asked; touch "$1/$PET_LOCAL_ADDR.asked"; exit 1' TERM
 for word in "${@:2}"; do echo "argument $word"; done
 touch "$1/$PET_LOCAL_ADDR.ready"
 [[ ! -e "$1/fails" || "$PET_LOCAL_ADDR" != localhost ]] || exit 3
 while [[ -e "$1/works" ]]; do sleep 0.05; done
+"""
+
+SSH = """#!/usr/bin/env bash
+# Its shell is a plain one, and where it begins is not where the script was called.
+printf '%s\\n' "$@" > "${0%/*}/words of ssh"
+while [[ "$1" == -* ]]; do shift; done
+cd / && exec sh -c "${*:2}"
 """
 
 
@@ -37,21 +44,24 @@ class Checkout:
         self.script = Path(shutil.copy(ROOT / "launch/torchrun.sh", launch))
         (launch / "node.sh").write_text(NODE)
         (launch / "node.sh").chmod(0o755)
+        self.work = folder / "my work"
+        self.work.mkdir()
         self.ssh = folder / "ssh"
-        self.ssh.write_text('#!/usr/bin/env bash\ncd / && exec bash -c "${*:2}"\n')
+        self.ssh.write_text(SSH)
         self.ssh.chmod(0o755)
 
-    def start(self, *words: str, **settings: str) -> subprocess.Popen[str]:
+    def start(self, *words: str | Path, **settings: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [self.script, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
+            cwd=self.work,
             env=os.environ | {"TDN_SSH": str(self.ssh), "PET_NPROC_PER_NODE": "4"} | settings,
         )
 
-    def run(self, *words: str, **settings: str) -> tuple[int, str]:
+    def run(self, *words: str | Path, **settings: str) -> tuple[int, str]:
         process = self.start(*words, **settings)
         said, _ = process.communicate(timeout=60)
         return process.returncode, said
@@ -80,9 +90,8 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def test_every_host_is_told_where_all_meet_and_what_to_run(checkout):
-    status, said = checkout.run(
-        *("--hosts", HOSTS, "--port", "4711"), str(checkout.folder), "a word", "it's", "$HOME"
-    )
+    words = ("a word", "it's", "$HOME", "two\nlines", "end ")
+    status, said = checkout.run("--hosts", HOSTS, "--port", "4711", checkout.folder, *words)
     assert status == 0, said
     first, second = (checkout.settings(host) for host in HOSTS.split(","))
     for settings in (first, second):
@@ -95,8 +104,28 @@ def test_every_host_is_told_where_all_meet_and_what_to_run(checkout):
     assert first["PET_RDZV_ID"] == second["PET_RDZV_ID"]
     assert [each["PET_RDZV_CONF"] for each in (first, second)] == ["is_host=1", "is_host=0"]
     for host in HOSTS.split(","):
-        for word in ("a word", "it's", "$HOME"):
-            assert f"[{host}] argument {word}\n" in said
+        lines = "\n".join(f"argument {word}" for word in words).split("\n")
+        assert "".join(f"[{host}] {line}\n" for line in lines) in said
+
+
+def test_the_command_runs_in_the_same_folder_and_finds_its_own_way_to_the_others(checkout):
+    """NCCL goes by all interfaces of a host, unless it is told one."""
+    status, said = checkout.run("--hosts", HOSTS, str(checkout.folder))
+    assert status == 0, said
+    for host in HOSTS.split(","):
+        settings = checkout.settings(host)
+        assert settings["PWD"] == str(checkout.work)
+        assert "NCCL_SOCKET_IFNAME" not in settings
+    assert checkout.run("--hosts", HOSTS, "--folder", "/", str(checkout.folder))[0] == 0
+    assert checkout.settings("localhost")["PWD"] == "/"
+
+
+def test_an_ssh_with_options_of_its_own_still_notices_a_lost_host(checkout):
+    words = ("--hosts", HOSTS, str(checkout.folder))
+    assert checkout.run(*words, TDN_SSH=f"{checkout.ssh} -p2222")[0] == 0
+    given = (checkout.ssh.parent / "words of ssh").read_text().splitlines()
+    assert given[0] == "-p2222"
+    assert "-oServerAliveInterval=15" in given
 
 
 def test_two_starts_are_not_taken_for_one(checkout):
@@ -134,7 +163,27 @@ def test_where_a_host_fails_the_others_are_asked_to_stop(checkout):
     assert status == 3, said
     assert checkout.path("127.0.0.1.asked").exists()
     assert not checkout.path("localhost.asked").exists()
-    assert "host localhost ended with status 3" in said
+    assert "host localhost ended with status 3; the others are asked" in said
+
+
+def test_a_request_after_a_failure_does_not_hide_it(checkout):
+    checkout.flag("works")
+    checkout.flag("fails")
+    process = checkout.start("--hosts", HOSTS, "--grace", "60", str(checkout.folder))
+    while "ended with status 3" not in (line := process.stdout.readline()):
+        assert line
+    checkout.wait_for("ready")
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 3, said
+    assert checkout.path("127.0.0.1.asked").exists()
+
+
+def test_where_nobody_else_is_at_work_nobody_is_said_to_be_asked(checkout):
+    checkout.flag("fails")
+    status, said = checkout.run("--hosts", "localhost", str(checkout.folder))
+    assert status == 3
+    assert said.endswith("host localhost ended with status 3\n")
 
 
 def test_what_is_printed_does_the_same_by_hand(checkout):
@@ -174,11 +223,12 @@ def test_a_mistake_is_told_in_a_line(checkout, words, named):
     assert said.count("\n") == 1
 
 
-def test_a_checkout_that_a_host_lacks_is_told_for_each(checkout):
-    status, said = checkout.run("--hosts", HOSTS, "--path", "/no where", "train")
+@pytest.mark.parametrize("option", ["--folder", "--path"])
+def test_a_folder_that_a_host_lacks_is_told_for_each(checkout, option):
+    status, said = checkout.run("--hosts", HOSTS, option, "/no where", "train")
     assert status == 2
     for host in HOSTS.split(","):
-        assert f"[{host}] torchrun.sh: /no where is not on {host}" in said
+        assert f"[{host}] torchrun.sh: /no where is not on {host}: say by {option}" in said
 
 
 def test_a_missing_ssh_is_told(checkout):

@@ -25,7 +25,8 @@ NEEDED = ("ip", "unshare", "bash")
 SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 ENTER = """#!/usr/bin/env bash
-# As ssh: HOST COMMAND, which a shell there reads.
+# As ssh: [OPTIONS] HOST COMMAND, which a shell there reads.
+while [[ "$1" == -* ]]; do shift; done
 PATH="$PATH:/usr/sbin:/sbin"
 exec ip netns exec PREFIX-"$1" unshare --uts bash -c '
   echo "$0" > /proc/sys/kernel/hostname && exec bash -c "$1"' "$1" "${*:2}"
