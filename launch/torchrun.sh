@@ -217,7 +217,7 @@ look() {
   done
   if [[ -n "$news" ]]; then
     ((left != 0)) || news+="; the others are asked to stop in $grace s"
-    echo "torchrun.sh: $news" >&2
+    echo "torchrun.sh: $news" >&"$talk"
   fi
   return "$left"
 }
@@ -233,6 +233,7 @@ run_all() {
   failed='' asked=''
   trap 'asked=1; ask_all' INT TERM HUP USR2
   for place in "${!hosts[@]}"; do start_host "$place"; done
+  exec {talk}>&2 2> /dev/null  # bash itself tells at length of a job that was killed
   while look; do
     if [[ -n "$failed" && -z "$deadline" ]]; then
       deadline=$((SECONDS + grace))

@@ -29,6 +29,7 @@ while [[ -e "$1/works" ]]; do sleep 0.05; done
 SSH = """#!/usr/bin/env bash
 # Its shell is a plain one, and where it begins is not where the script was called.
 printf '%s\\n' "$@" > "${0%/*}/words of ssh"
+echo $$ > "${0%/*}/process of ssh"
 while [[ "$1" == -* ]]; do shift; done
 cd / && exec sh -c "${*:2}"
 """
@@ -72,10 +73,10 @@ class Checkout:
     def flag(self, name: str) -> None:
         self.path(name).touch()
 
-    def wait_for(self, ending: str) -> None:
-        """Until both hosts have left a file."""
+    def wait_for(self, ending: str, hosts: str = HOSTS) -> None:
+        """Until all hosts have left a file."""
         deadline = time.monotonic() + 60
-        while not all(self.path(f"{host}.{ending}").exists() for host in HOSTS.split(",")):
+        while not all(self.path(f"{host}.{ending}").exists() for host in hosts.split(",")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
@@ -177,6 +178,18 @@ def test_a_request_after_a_failure_does_not_hide_it(checkout):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 3, said
     assert checkout.path("127.0.0.1.asked").exists()
+
+
+def test_an_ssh_that_is_killed_is_told_in_a_line(checkout):
+    checkout.flag("works")
+    process = checkout.start("--hosts", "localhost", str(checkout.folder))
+    checkout.wait_for("ready", "localhost")
+    os.kill(int((checkout.ssh.parent / "process of ssh").read_text()), signal.SIGKILL)
+    checkout.path("works").unlink()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 137
+    assert "torchrun.sh: host localhost ended with status 137\n" in said
+    assert len([line for line in said.splitlines() if not line.startswith("[localhost] ")]) == 1
 
 
 def test_where_nobody_else_is_at_work_nobody_is_said_to_be_asked(checkout):
