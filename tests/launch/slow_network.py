@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import shutil
@@ -12,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from tests.launch.namespaces import SEARCH, Guardian
 from tests.launch.real_clusters import unavailable
 
 SWITCH = "10.78.0.254"
 CARD = "eth0"
 _NEEDED = ("ip", "tc")
-_SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 _OF_NETWORK = 0x40000000
 """CLONE_NEWNET of <linux/sched.h>."""
 
@@ -27,6 +26,7 @@ class SlowNetwork:
 
     def __init__(self) -> None:
         self._prefix = f"tdn-slow-{os.getpid()}"
+        self._guardian = Guardian(self._prefix)
 
     def set_up(self, slow: int, rate: str) -> None:
         """Make them; the card of one sends no faster than a rate such as 40mbit.
@@ -54,9 +54,7 @@ class SlowNetwork:
 
     def tear_down(self) -> None:
         """Remove them."""
-        for place in ("switch", 0, 1, 2):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                _run("ip", "netns", "delete", self._space(place))
+        self._guardian.finish()
 
     def enter(self, host: int) -> None:
         """Make this process, which has no threads yet, one of a host."""
@@ -84,7 +82,7 @@ class SlowNetwork:
 @contextmanager
 def slow_network(slow: int, rate: str) -> Iterator[SlowNetwork]:
     """Three hosts of which one is slow, or the test is skipped and counted."""
-    missing = [name for name in _NEEDED if shutil.which(name, path=_SEARCH) is None]
+    missing = [name for name in _NEEDED if shutil.which(name, path=SEARCH) is None]
     if missing:
         unavailable("TDN_NEEDS_HOSTS", f"a slow network needs {', '.join(missing)}")
     network = SlowNetwork()
@@ -100,5 +98,5 @@ def slow_network(slow: int, rate: str) -> Iterator[SlowNetwork]:
 
 
 def _run(program: str, *words: str) -> None:
-    path = shutil.which(program, path=_SEARCH)
+    path = shutil.which(program, path=SEARCH)
     subprocess.run([str(path), *words], check=True, capture_output=True, text=True)

@@ -113,9 +113,9 @@ class Slurm:
 
     def stop(self) -> None:
         """End everything, whatever is still running, and remove the folder."""
-        self._guardian.communicate()
+        self._guardian.communicate(timeout=TIME_LIMIT)
         for daemon in self._daemons.values():
-            daemon.wait()
+            daemon.wait(TIME_LIMIT)
 
     def start_node(self, node: str) -> None:
         """Start a node, or bring it back."""

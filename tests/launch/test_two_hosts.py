@@ -5,25 +5,25 @@ It must come to the same end as one on a single host that nothing happens to.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests.launch import namespaces
 from tests.launch.two_hosts import NAMES, TwoHosts, two_hosts
 from tests.tdn.training.kill_trials import CONFIG, STEPS, assert_same_end, make_videos
 from tests.tdn.training.runs import events
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 12
+EPOCHS = 6
 SOME = 3
 """Steps between one mishap and the next: few, so that the run is not over before the last."""
 TIME_LIMIT = 120
@@ -48,15 +48,18 @@ class Launch:
     def ends(self, *statuses: int) -> str:
         """Wait until it does, with one of these statuses; what it said."""
         status = self.process.wait(TIME_LIMIT)
-        said = self.output.read_text()
-        assert status in statuses, said
-        return said
+        assert status in statuses, self.says()
+        return self.says()
+
+    def says(self) -> str:
+        """What it has said up to now."""
+        return self.output.read_text()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + TIME_LIMIT
         while not condition():
-            assert self.process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
+            assert self.process.poll() is None, self.says()
+            assert time.monotonic() < deadline, self.says()
             time.sleep(0.02)
 
     def __enter__(self) -> Launch:
@@ -87,25 +90,30 @@ class Run:
         self.folder = folder
         self.run = folder / "run"
         self.hosts = hosts
-        config = folder / "config.yaml"
+        self._config = folder / "config.yaml"
         text = CONFIG.replace("LIST", f"'{videos}'").replace("OUTPUT", f"'{self.run}'")
-        config.write_text(text.replace("EPOCHS", str(EPOCHS)))
-        self._command = ("train", "--config", config)
-        self._torchrun = (ROOT / "launch/torchrun.sh", "--hosts", ",".join(NAMES))
+        self._config.write_text(text.replace("EPOCHS", str(EPOCHS)))
+        self._command = ("train", "--config", self._config)
+        self._torchrun = (ROOT / "launch/torchrun.sh", "--hosts", ",".join(NAMES), "--id", "run")
+
+    def lose_patience(self) -> None:
+        """Whatever is started from now on misses a host after some seconds."""
+        text = self._config.read_text()
+        self._config.write_text(text.replace("training: {", "training: {host_timeout: 8, "))
 
     def on_one_host(self) -> Launch:
         """Start it on this one."""
         return self._launch([ROOT / "launch/node.sh", *self._command], PET_NPROC_PER_NODE="2")
 
-    def by_ssh(self, *settings: str) -> Launch:
-        """Start it on both hosts, from elsewhere."""
-        words = [*self._torchrun, *self._command, *settings]
-        return self._launch(words, TDN_SSH=str(self.hosts.ssh), PET_MAX_RESTARTS="0")
+    def by_ssh(self) -> Launch:
+        """Start it on both hosts, from elsewhere; it starts again once."""
+        words = [*self._torchrun, "--grace", str(TIME_LIMIT), *self._command]
+        return self._launch(words, TDN_SSH=str(self.hosts.ssh), PET_MAX_RESTARTS="1")
 
     def by_hand(self, place: int) -> Launch:
         """Start one host's part, on it."""
-        words = [*self._torchrun, "--node", str(place), "--id", "by-hand", *self._command]
-        return self._launch(self.hosts.words(place, *words))
+        words = [*self._torchrun, "--node", str(place), *self._command]
+        return self._launch(self.hosts.words(place, *words), PET_MAX_RESTARTS="0")
 
     def _launch(self, words: list[str | Path], **settings: str) -> Launch:
         number = len(list(self.folder.glob("*.txt")))
@@ -145,60 +153,73 @@ def runs(tmp_path: Path, hosts: TwoHosts) -> tuple[Run, Run]:
     return Run(tmp_path / "two", videos, hosts), Run(tmp_path / "one", videos, hosts)
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from tests.launch.two_hosts import two_hosts
+with two_hosts(Path(sys.argv[1])):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_hosts_of_a_test_that_was_killed_do_not_stay(hosts, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT)
+    assert process.wait(TIME_LIMIT) == -signal.SIGKILL
+    deadline = time.monotonic() + TIME_LIMIT
+    while namespaces.those_of(f"tdn-{process.pid}"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert namespaces.those_of(f"tdn-{os.getpid()}")
+
+
 @pytest.mark.timeout(450)  # a minute, half of it waiting, on a machine that has nothing else to do
-def test_a_run_outlives_requests_cuts_and_the_loss_of_a_host(runs):
+def test_a_run_outlives_cuts_and_the_loss_of_a_host(runs):
     """And whoever is lost is named on the other side."""
     run, whole = runs
-    outlive_a_cut_of_20_seconds(run, whole)
-    name_the_lost_host_on_either_side(run)
-    take_a_host_back(run)
+    with run.by_ssh() as launch:
+        outlive_a_cut_of_20_seconds(run, whole, launch)
+        with take_a_host_back(run, launch) as returned:
+            name_the_lost_host_on_either_side(run, launch, returned)
+    with run.by_ssh() as launch:
+        launch.ends(0)
     assert_same_end(*(SimpleNamespace(run=each.run) for each in runs))
     sessions = [event["step"] for event in events(run.run, "start")]
-    assert len(sessions) == 4
+    assert len(sessions) == 3
     assert sessions == sorted(set(sessions))
 
 
-def outlive_a_cut_of_20_seconds(run: Run, whole: Run) -> None:
-    """Meanwhile the other run is trained without a mishap. Then this one is asked to stop."""
-    with run.by_ssh() as launch:
-        run.goes_on(launch)
-        run.hosts.cut()
-        cut_at = time.monotonic()
-        with whole.on_one_host() as undisturbed:
-            undisturbed.ends(0)
-        time.sleep(max(0.0, cut_at + 20 - time.monotonic()))
-        run.hosts.mend()
-        run.goes_on(launch)
-        launch.process.send_signal(signal.SIGTERM)
-        said = launch.ends(75)
-    assert "lost host" not in said
-    assert json.loads((run.run / "interrupted.json").read_text())["step"] < EPOCHS * STEPS
-    run.leaves_nothing()
+def outlive_a_cut_of_20_seconds(run: Run, whole: Run, launch: Launch) -> None:
+    """Meanwhile the other run is trained without a mishap."""
+    run.goes_on(launch)
+    run.hosts.cut()
+    cut_at = time.monotonic()
+    with whole.on_one_host() as undisturbed:
+        undisturbed.ends(0)
+    time.sleep(max(0.0, cut_at + 20 - time.monotonic()))
+    run.hosts.mend()
+    run.goes_on(launch)
+    assert "tdn: " not in launch.says()
 
 
-def name_the_lost_host_on_either_side(run: Run) -> None:
-    """The link is cut for good."""
-    with run.by_ssh("--training.host_timeout", "8") as launch:
-        run.goes_on(launch)
-        run.hosts.cut()
-        said = launch.ends(1, 128 + signal.SIGKILL)
-    for name, other in (NAMES, NAMES[::-1]):
-        told = [line for line in said.splitlines() if f"lost host {other}" in line]
-        assert len(told) == 1, said
-        assert told[0].startswith(f"[{name}] ")
+@contextmanager
+def take_a_host_back(run: Run, launch: Launch) -> Iterator[Launch]:
+    """The second host is turned off, and on again; the first one waits for it."""
+    run.lose_patience()
+    run.hosts.kill(1)
+    told = f"another process on host {NAMES[1]} ended without a word"
+    launch.wait_for(lambda: told in launch.says())
+    with run.by_hand(1) as returned:
+        run.goes_on(returned)
+        yield returned
+
+
+def name_the_lost_host_on_either_side(run: Run, launch: Launch, returned: Launch) -> None:
+    """The link is cut for good. Both end by themselves."""
+    run.hosts.cut()
+    said = returned.ends(1, -signal.SIGKILL, 128 + signal.SIGKILL)
+    launch.ends(128 + signal.SIGKILL)  # of the host that failed first
+    for words, other in ((said, NAMES[0]), (launch.says(), NAMES[1])):
+        lines = [line for line in words.splitlines() if f"lost host {other}" in line]
+        assert len(lines) == 1, words
     run.leaves_nothing()
     run.hosts.mend()
-
-
-def take_a_host_back(run: Run) -> None:
-    """The second host is turned off, and on again; the first one waits for it."""
-    with ExitStack() as stack:
-        first, second = (stack.enter_context(run.by_hand(place)) for place in (0, 1))
-        run.goes_on(first)
-        run.hosts.cut()  # so that nothing answers for it
-        run.hosts.kill(1)
-        second.ends(-signal.SIGKILL, 128 + signal.SIGKILL)
-        run.hosts.mend()
-        stack.enter_context(run.by_hand(1)).ends(0)
-        said = first.ends(0)
-    assert f"host {NAMES[1]}" in next(line for line in said.splitlines() if "tdn: " in line)

@@ -6,23 +6,21 @@ several pairs stand side by side.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.launch import namespaces
+from tests.launch.namespaces import SEARCH, Guardian, ip
 from tests.launch.real_clusters import unavailable
 
 NAMES = ("h0", "h1")
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 NEEDED = ("ip", "unshare", "bash")
-SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 ENTER = """#!/usr/bin/env bash
 # As ssh: [OPTIONS] HOST COMMAND, which a shell there reads.
@@ -43,6 +41,7 @@ class TwoHosts:
     def __init__(self, folder: Path) -> None:
         self._prefix = f"tdn-{os.getpid()}"
         self._link = f"tdn{os.getpid()}"
+        self._guardian = Guardian(self._prefix)
         self.ssh = folder / "ssh"
         self.ssh.write_text(ENTER.replace("PREFIX", self._prefix))
         self.ssh.chmod(0o755)
@@ -55,26 +54,22 @@ class TwoHosts:
         """
         known = "".join(f"{a} {n}\n" for a, n in zip(ADDRESSES, NAMES, strict=True))
         for name in NAMES:
-            _ip("netns", "add", self._space(name))
-            folder = Path("/etc/netns", self._space(name))
+            ip("netns", "add", self._space(name))
+            folder = namespaces.folder_of(self._space(name))
             folder.mkdir(parents=True)
             (folder / "hosts").write_text(f"127.0.0.1 localhost\n{known}")
         ends = [(f"{self._link}-{place}", self._space(NAMES[place])) for place in (0, 1)]
         (end, space), (peer, peer_space) = ends
-        _ip("link", "add", end, "netns", space, "type", "veth", "peer", peer, "netns", peer_space)
+        ip("link", "add", end, "netns", space, "type", "veth", "peer", peer, "netns", peer_space)
         for (device, within), address in zip(ends, ADDRESSES, strict=True):
-            _ip("-n", within, "address", "add", f"{address}/24", "dev", device)
-            _ip("-n", within, "link", "set", "lo", "up")
-            _ip("-n", within, "link", "set", device, "up")
+            ip("-n", within, "address", "add", f"{address}/24", "dev", device)
+            ip("-n", within, "link", "set", "lo", "up")
+            ip("-n", within, "link", "set", device, "up")
         subprocess.run([self.ssh, NAMES[0], "true"], check=True, capture_output=True)
 
     def tear_down(self) -> None:
         """End everything on them and remove them."""
-        for place, name in enumerate(NAMES):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self.kill(place)
-                _ip("netns", "delete", self._space(name))
-            shutil.rmtree(Path("/etc/netns", self._space(name)), ignore_errors=True)
+        self._guardian.finish()
 
     def words(self, place: int, *words: str | Path) -> list[str | Path]:
         """A command as one that is carried out on a host, in the folder where this process is."""
@@ -82,25 +77,19 @@ class TwoHosts:
 
     def cut(self) -> None:
         """Pull the cable out of the second host."""
-        _ip("-n", self._space(NAMES[1]), "link", "set", f"{self._link}-1", "down")
+        ip("-n", self._space(NAMES[1]), "link", "set", f"{self._link}-1", "down")
 
     def mend(self) -> None:
         """Put it back."""
-        _ip("-n", self._space(NAMES[1]), "link", "set", f"{self._link}-1", "up")
+        ip("-n", self._space(NAMES[1]), "link", "set", f"{self._link}-1", "up")
 
     def processes(self, place: int) -> list[int]:
         """Those of a host."""
-        return [int(word) for word in _ip("netns", "pids", self._space(NAMES[place])).split()]
+        return namespaces.processes_in(self._space(NAMES[place]))
 
     def kill(self, place: int) -> None:
         """Turn a host off."""
-        deadline = time.monotonic() + 30
-        while processes := self.processes(place):
-            assert time.monotonic() < deadline
-            for process in processes:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-            time.sleep(0.05)
+        namespaces.kill_all_in(self._space(NAMES[place]))
 
     def _space(self, name: str) -> str:
         return f"{self._prefix}-{name}"
@@ -126,9 +115,3 @@ def two_hosts(folder: Path) -> Iterator[TwoHosts]:
         yield hosts
     finally:
         hosts.tear_down()
-
-
-def _ip(*words: str) -> str:
-    program = shutil.which("ip", path=SEARCH)
-    assert program is not None
-    return subprocess.run([program, *words], check=True, capture_output=True, text=True).stdout
