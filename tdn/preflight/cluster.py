@@ -63,8 +63,9 @@ def from_environment(variables: Mapping[str, str], count_gpus: Callable[[], int]
         return Cluster(processes=processes, name=name)
     cluster = Cluster(fewest, most, processes, name=name)
     if names:
-        if len(names) != most:
-            raise UserError(f"TDN_NODE_NAMES: {len(names)} names, but PET_NNODES says {most}")
+        if not fewest <= len(names) <= most:
+            told = variables["PET_NNODES"]
+            raise UserError(f"TDN_NODE_NAMES: {len(names)} names, but PET_NNODES says {told}")
         cluster = cluster._replace(names=names)
     if variables.get("PET_RDZV_ENDPOINT"):
         host, port = _endpoint(variables["PET_RDZV_ENDPOINT"])

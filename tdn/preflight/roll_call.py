@@ -176,13 +176,11 @@ def _missing(cluster: Cluster, came: dict[int, str], wait: float) -> str:
 
 def _who(cluster: Cluster, came: Mapping[int, str]) -> str:
     """Who is missing, as far as that is known, in brackets."""
-    places = [place for place in range(cluster.most) if place not in came]
-    if cluster.names:
-        told = [cluster.names[place] for place in places]
-    elif cluster.node is not None:
-        told = [f"number {place}" for place in places]
-    else:
+    if cluster.node is None:
         return ""
+    numbers = [f"number {place}" for place in range(cluster.most)]
+    called = [*cluster.names, *numbers[len(cluster.names) :]]
+    told = [name for place, name in enumerate(called) if place not in came]
     return f" ({', '.join(told[:_TOLD])}{', ...' if len(told) > _TOLD else ''})"
 
 

@@ -46,8 +46,8 @@ class Jobs:
         stand_in = self.folder / "stand-in"
         stand_in.write_text(STAND_IN)
         stand_in.chmod(0o755)
-        environment |= {"TDN_PREFLIGHT": "off", "PYTHONPATH": str(ROOT)}
-        given = {"TDN_PYTHON": python or stand_in, **environment}
+        known = {"TDN_PREFLIGHT": "off", "PYTHONPATH": str(ROOT)}
+        given = {"TDN_PYTHON": python or stand_in, **known, **environment}
         return self.cluster.submit(self.folder, *words, **given)
 
     def said(self, job: str) -> str:
@@ -79,12 +79,20 @@ def test_a_training_that_is_stopped_and_loses_a_node_ends_like_one_undisturbed(j
     videos = make_videos(jobs.folder / "videos")
     trial, whole = (Trial(jobs.folder / name, videos) for name in ("trial", "whole"))
     words = ("--nodes=2", SCRIPT, "train", "--training.resume", "none", "--config")
-    job, other = (jobs.submit(*words, run.config, python=sys.executable) for run in (trial, whole))
+    examined = {"TDN_PREFLIGHT": "on"}  # the one that is not disturbed, and has the time
+    job, other = (
+        jobs.submit(*words, run.config, python=sys.executable, **given)
+        for run, given in ((trial, {}), (whole, examined))
+    )
     cluster.wait_until(lambda: saved(trial) >= 2, "the first steps")
     cluster.cancel("--signal=USR2", job)
     cluster.wait_until((trial.run / "interrupted.json").exists, "the marker")
     stopped_after = json.loads((trial.run / "interrupted.json").read_text())["step"]
     assert cluster.wait_for(other)["Restarts"] == "0"  # had its turn in the meantime
+    assert "preflight: training can start" in jobs.said(other)
+    found = json.loads((whole.run / "preflight.json").read_text())
+    assert [node["name"] for node in found["nodes"]] == ["n1", "n2"]
+    assert [pair["nodes"] for pair in found["pairs"]] == [["n1", "n2"]]
     cluster.wait_until(lambda: saved(trial) > stopped_after, "further steps")
     cluster.kill_node("n2")
     cluster.wait_until(lambda: cluster.job(job)["Restarts"] == "2", "Slurm's notice")

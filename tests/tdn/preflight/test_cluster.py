@@ -57,6 +57,7 @@ def test_names_and_places_may_be_told():
     assert (first.node, first.keeps_store, first.names, first.name) == (0, True, ("a", "b"), "a")
     second = read(**told, TDN_NODE_PLACE="1", PET_RDZV_CONF="is_host=0")
     assert (second.node, second.keeps_store, second.name) == (1, False, "b")
+    assert read(**told | {"PET_NNODES": "1:4"}, TDN_NODE_PLACE="0").names == ("a", "b")
     back = read(TDN_NODE_NAMES="a,b", TDN_NODE_PLACE="1")  # alone: it comes back to a run
     assert (back.most, back.names, back.name) == (1, (), "b")
 
