@@ -115,20 +115,8 @@ def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
     """
     device = resolve_device(config.training.device)
     batch = resident_batch(config, device)
-    bare = BareLoop(config, batch, device)
-    turns = Turns(bare, steps, device.type)
-    end = (rounds + 1) * steps
-
-    def before_step(step: int) -> None:
-        if step % steps == 0:
-            turns.change()
-        if step == end:
-            bare.close()
-
-    config.training.epochs, config.training.log_every = 1, steps
-    config.schedule.name = "constant"
     before = Usage.now()
-    run(config, ResidentLoader(batch, end + 1, before_step))  # the last one asks for a batch
+    turns = take_turns(config, batch, rounds, steps)
     usage = Usage.now().since(before)
     return {
         "model": config.model.name,
@@ -142,6 +130,25 @@ def measure(config: Config, rounds: int, steps: int) -> dict[str, Any]:
         **summary(turns),
         "foreign_cores": round(usage.foreign, 2),
     }
+
+
+def take_turns(config: Config, batch: Batch, rounds: int, steps: int) -> Turns:
+    """Run the trainer and the bare loop on a batch; the rest is as ``measure`` has it."""
+    device = resolve_device(config.training.device)
+    bare = BareLoop(config, batch, device)
+    turns = Turns(bare, steps, device.type)
+    end = (rounds + 1) * steps
+
+    def before_step(step: int) -> None:
+        if step % steps == 0:
+            turns.change()
+        if step == end:
+            bare.close()
+
+    config.training.epochs, config.training.log_every = 1, steps
+    config.schedule.name = "constant"
+    run(config, ResidentLoader(batch, end + 1, before_step))  # the last one asks for a batch
+    return turns
 
 
 def summary(turns: Turns) -> dict[str, float]:
