@@ -51,6 +51,14 @@ def start(words, **variables):
     )
 
 
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_it_tells_what_it_does(word):
+    with start([word]) as asked:
+        out, errors = asked.communicate(timeout=60)
+    assert (asked.returncode, errors) == (0, "")
+    assert "TDN_PREFLIGHT_WAIT" in out
+
+
 def test_two_nodes_of_which_one_has_another_driver(tmp_path, port):
     """Two real nodes but for the second one's driver: examined, compared, measured, told once."""
     command = tmp_path / "other" / "nvidia-smi"
