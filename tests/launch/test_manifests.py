@@ -17,9 +17,11 @@ from tdn.cli import main
 from tdn.commands import train
 from tdn.commands.configuration import read_config
 from tdn.config import Config
+from tdn.provenance import sha256
 from tests.launch.manifests import (
     LAUNCH,
     ROOT,
+    SCHEMAS,
     TRAININGS,
     container,
     kubernetes_errors,
@@ -30,6 +32,14 @@ from tests.launch.manifests import (
 )
 
 GIB = {"Gi": 1, "Ti": 1024}
+
+
+def test_the_schemas_are_as_they_were_published():
+    """Made by make.py from packages whose sums stand beside, and not bent by hand."""
+    rows = re.findall(r"\| ([0-9a-f]{64}) \| (\S+) \|", (SCHEMAS / "README.md").read_text())
+    told = {name: digest for digest, name in rows}
+    for path in SCHEMAS.glob("*.json"):
+        assert sha256(path) == told[path.name]
 
 
 @pytest.mark.parametrize("name", [*TRAININGS, "runtime", "storage"])
