@@ -19,8 +19,8 @@
 #   TDN_LOGS=DIR         what each process printed: DIR/<run>/attempt_<n>/<rank>/std*.log (logs)
 #   TDN_PYTHON=PATH      the interpreter that has tdn (.venv of this checkout, else python3)
 #
-# Status: 0 done; otherwise see the messages, and the run folder for the marker of a run that was
-# asked to stop: torchrun makes every status 1.
+# Status: 0 done, 75 stopped on request (the same command goes on), 2 a mistake, else that of the
+# process that failed first, as tdn/launcher has it. LOGLEVEL=INFO shows what torchrun does.
 set -euo pipefail
 
 launch="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -103,5 +103,8 @@ options=(
 if [[ "$PET_NPROC_PER_NODE" == gpu && "${TDN_NUMA:-on}" != off ]] && command -v numactl > /dev/null; then
   options+=(--numa-binding=node)
 fi
+if [[ -z "$meeting_point" ]]; then
+  export PET_RDZV_BACKEND=c10d PET_RDZV_ENDPOINT=localhost:0 PET_RDZV_ID="${PET_RDZV_ID:-$$}"
+fi
 export PET_MAX_RESTARTS="${PET_MAX_RESTARTS:-3}"
-exec "$python" -m torch.distributed.run "${options[@]}" -m tdn "$@"
+exec "$python" -m tdn.launcher "${options[@]}" -m tdn "$@"
