@@ -5,10 +5,13 @@
 #   slurm_node.sh COMMAND...     in its environment TDN_NODE_ADDRESSES, TDN_LOGS, TDN_STOPPED
 #                                and TDN_LOST, which the trainer touches
 #
-# The note tells requests from failures: torchrun makes every status 1, and what is asked to stop
-# before it trains leaves no marker. Signals need not be passed on: Slurm sends them to all
+# The note tells requests from failures: srun makes one status of all nodes', and tells a request to
+# all when one of them fails. Signals need not be passed on: Slurm sends them to all
 # processes of a node.
 set -euo pipefail
+
+asked=
+trap 'asked=1' TERM INT USR2
 
 read -ra addresses <<< "$TDN_NODE_ADDRESSES"
 export PET_LOCAL_ADDR="${addresses[SLURM_NODEID]}" TDN_NODE_PLACE="$SLURM_NODEID"
@@ -25,8 +28,7 @@ if [[ "${TDN_CONTAINER:-}" == *.sif ]]; then
   container=("$program" exec --nv --bind "$TDN_MOUNTS" --pwd "$PWD" "$TDN_CONTAINER")
 fi
 
-asked=
-trap 'asked=1' TERM INT USR2
+[[ -z "$asked" ]] || { touch "$TDN_STOPPED"; exit 0; }
 ${container[@]+"${container[@]}"} "$@" &
 while kill -0 $! 2> /dev/null; do wait $! || true; done
 status=0

@@ -19,8 +19,8 @@ case "$*" in
   "show job "*) echo "   Command=$TEST_SCRIPT train --config my.yaml" ;;
   "show hostnames "*) printf '%s\\n' a7 a8 ;;
   *"show node "*)  # not in the order of the job
-    echo "NodeName=a8 Arch=x86_64 NodeAddr=10.0.0.8 NodeHostName=node8 Version=22.05"
-    echo "NodeName=a7 Arch=x86_64 NodeAddr=10.0.0.7 NodeHostName=node7 Version=22.05" ;;
+    echo "NodeName=a8 Arch=x86_64 NodeAddr=127.0.0.8 NodeHostName=node8 Version=22.05"
+    echo "NodeName=a7 Arch=x86_64 NodeAddr=127.0.0.7 NodeHostName=node7 Version=22.05" ;;
   requeue*) echo "$*" >> requeued ;;
 esac
 """
@@ -39,6 +39,7 @@ case "$*" in
 esac
 """
 PYTHON = """
+[[ "$1" != -c ]] || exit 0  # asked for what it has
 words="$*"
 place="$PET_RDZV_ENDPOINT $PET_RDZV_ID $PET_LOCAL_ADDR $PET_RDZV_CONF of $PET_NNODES"
 echo "python $place: ${words#*-m tdn }"
@@ -102,8 +103,8 @@ def test_nodes_meet_at_the_address_of_the_first_one(job):
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if line.startswith("python")]
     assert [line.partition(" of ")[0] for line in said] == [
-        "python 10.0.0.7:12708 71234-3 10.0.0.7 is_host=1",
-        "python 10.0.0.7:12708 71234-3 10.0.0.8 is_host=0",
+        "python 127.0.0.7:12708 71234-3 127.0.0.7 is_host=1",
+        "python 127.0.0.7:12708 71234-3 127.0.0.8 is_host=0",
     ]
     assert all(line.endswith(f" of 2: {' '.join(TRAIN)}") for line in said)
     assert [line for line in done.stdout.splitlines() if line.startswith("named")] == [
@@ -124,16 +125,26 @@ def test_nodes_meet_at_the_address_of_the_first_one(job):
         (TRAIN, {"TDN_SWEEP": "sweep.txt"}, "--array 1-N"),
         (TRAIN, {"SLURM_ARRAY_TASK_ID": "1"}, "set TDN_SWEEP"),
         (TRAIN[:3], {"SLURM_ARRAY_TASK_ID": "1", "TDN_SWEEP": "sweep.txt"}, "--output FOLDER"),
-        (TRAIN, {"SLURM_ARRAY_TASK_ID": "1", "TDN_SWEEP": "gone.txt"}, "gone.txt cannot be read"),
+        (TRAIN, {"SLURM_ARRAY_TASK_ID": "1", "TDN_SWEEP": "gone.txt"}, "gone.txt is no file"),
         (TRAIN, {"SLURM_ARRAY_TASK_ID": "0", "TDN_SWEEP": "sweep.txt"}, "--array 1-2"),
         (TRAIN, {"SLURM_ARRAY_TASK_ID": "3", "TDN_SWEEP": "sweep.txt"}, "--array 1-2"),
+        (TRAIN, {"SLURM_ARRAY_TASK_ID": "1", "TDN_SWEEP": "bin"}, "bin is no file"),
+        (TRAIN, {"SLURM_ARRAY_TASK_ID": "1", "TDN_SWEEP": "empty.txt"}, "has no runs"),
+        (TRAIN, {"SLURM_ARRAY_TASK_ID": "1", "TDN_SWEEP": "up.txt"}, "'..' in up.txt"),
+        (TRAIN, {"SLURM_ARRAY_TASK_ID": "1", "TDN_SWEEP": "twice.txt"}, "name b"),
+        (TRAIN, {"TDN_MAX_REQUEUES": "08"}, "TDN_MAX_REQUEUES: '08'"),
+        (TRAIN, {"TDN_MAX_REQUEUES": "abc"}, "TDN_MAX_REQUEUES: 'abc'"),
         (TRAIN, {"TDN_CONTAINER": "gone.sif"}, "gone.sif is not there"),
+        (TRAIN, {"TDN_CONTAINER": "gone.sqsh"}, "gone.sqsh is not there"),
         (TRAIN, {"TDN_CONTAINER": "docker://tdn"}, "no Pyxis"),
         (TRAIN, {"TDN_PYTHON": "/gone/python"}, "/gone/python is not there"),
         (TRAIN, {"TDN_LOGS": "sweep.txt"}, "set TDN_LOGS"),
     ],
 )
 def test_a_mistake_is_told_in_a_line_and_ends_the_job(job, words, environment, told):
+    (job.folder / "empty.txt").write_text("# none\n")
+    (job.folder / "up.txt").write_text("a --seed 1\n.. --seed 2\n")
+    (job.folder / "twice.txt").write_text("a\nb --seed 1\nb --seed 2\n")
     (job.folder / "sweep.txt").write_text("# two runs\n\na --seed 1\n  b --seed 2  # the second\n")
     if "SLURM_ARRAY_TASK_ID" in environment:
         environment = environment | {"SLURM_ARRAY_JOB_ID": "71230"}
@@ -146,7 +157,9 @@ def test_a_mistake_is_told_in_a_line_and_ends_the_job(job, words, environment, t
 
 @pytest.mark.parametrize("output", [("--output", "runs/seeds"), ("--output=runs/seeds",)])
 def test_a_task_of_an_array_takes_its_line_of_the_sweep(job, output):
-    (job.folder / "my.txt").write_text("# two runs\n\na --seed 1\n  b --seed 2 --x [1,2]  # last\n")
+    (job.folder / "my.txt").write_text(
+        "# two runs\r\n\r\na\r\n  b --seed 2 --x [1,2]#3  # last\r\n"
+    )
     done = job.start(
         *("train", *output, "--seed", "9"),
         SLURM_ARRAY_JOB_ID="71230",
@@ -154,7 +167,7 @@ def test_a_task_of_an_array_takes_its_line_of_the_sweep(job, output):
         TDN_SWEEP="my.txt",
     )
     assert done.returncode == 0, done.stderr
-    given = " ".join(("train", *output, "--seed 9 --output runs/seeds/b --seed 2 --x [1,2]"))
+    given = " ".join(("train", *output, "--seed 9 --output runs/seeds/b --seed 2 --x [1,2]#3"))
     assert done.stdout.count(f": {given}\n") == 2
     assert (job.folder / "slurm-71230_2.ranks" / "start-1").is_dir()
 
@@ -187,6 +200,27 @@ def test_a_loss_that_the_run_noticed_puts_a_job_back_though_all_nodes_answer_aga
     assert len(job.requeued) == 1
 
 
+def test_a_mistake_does_not_put_a_job_back(job):
+    assert job.start(*TRAIN, TEST_STATUS="2", TEST_ANSWER="1").returncode == 2
+    assert not job.requeued
+
+
+def test_a_request_that_comes_before_the_nodes_start_puts_a_job_back(job):
+    job.program("mkdir", 'kill -USR2 "$PPID"; exec /bin/mkdir "$@"')
+    done = job.start(*TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert job.requeued == ["requeue 71234"]
+    assert "python" not in done.stdout
+
+
+def test_help_is_the_head_of_the_script(job):
+    done = job.start("--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Training")
+    assert "TDN_MAX_REQUEUES=20" in done.stdout
+    assert "#SBATCH" not in done.stdout
+
+
 def test_a_job_that_was_put_back_too_often_ends(job):
     environment = {"TDN_MAX_REQUEUES": "2", "SLURM_RESTART_COUNT": "2"}
     done = job.start(*TRAIN, TEST_STATUS="1", TEST_ANSWER="1", **environment)
@@ -195,13 +229,17 @@ def test_a_job_that_was_put_back_too_often_ends(job):
     assert not job.requeued
 
 
-def test_pyxis_is_told_image_and_folders(job):
+def test_pyxis_is_told_image_and_folders(job, tmp_path_factory):
+    """All by absolute paths: it takes others for names in a registry."""
     image = job.program("tdn.sqsh", "")
-    environment = {"TDN_CONTAINER": str(image), "TDN_MOUNTS": "/data:/data"}
+    logs = tmp_path_factory.mktemp("logs")
+    environment = {"TDN_CONTAINER": "bin/tdn.sqsh", "TDN_MOUNTS": "/data:/data"}
+    environment |= {"TDN_LOGS": str(logs)}
     done = job.start(*TRAIN, TEST_PYXIS="--container-image", TDN_PYTHON="python3", **environment)
     assert done.returncode == 0, done.stderr
     assert f"srun --container-image={image}\n" in done.stdout
-    mounts = f"{job.folder}:{job.folder},{ROOT}:{ROOT},/data:/data"
+    logs = logs / "slurm-71234.ranks" / "start-1"
+    mounts = f"{job.folder}:{job.folder},{ROOT}:{ROOT},/data:/data,{logs}:{logs}"
     assert f"srun --container-mounts={mounts}\n" in done.stdout
     assert f"srun --container-workdir={job.folder}\n" in done.stdout
 
@@ -216,7 +254,7 @@ def test_apptainer_runs_the_node_in_its_image(job):
         f"apptainer exec --nv --bind {mounts} --pwd {job.folder} {image} {ROOT}/launch/node.sh"
     )
     assert done.stdout.count(f"{command} {' '.join(TRAIN)}\n") == 2
-    assert done.stdout.count("python 10.0.0.7") == 2
+    assert done.stdout.count("python 127.0.0.7") == 2
 
 
 def test_a_node_without_apptainer_is_named(job):
