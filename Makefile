@@ -12,6 +12,7 @@ FIND_BROWSER := { for name in chromium chromium-browser google-chrome chrome; do
 SBIN := /usr/sbin:/sbin
 FIND_SLURM = (PATH="$$PATH:$(SBIN)"; for name in munged slurmctld slurmd sbatch ip; do \
   command -v $$name > /dev/null || exit 1; done)
+FIND_NAMESPACES = (PATH="$$PATH:$(SBIN)"; ip netns add tdn-$$$$ && ip netns delete tdn-$$$$) 2> /dev/null
 APT_INSTALL = { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) > /dev/null; }
 
@@ -27,10 +28,12 @@ help:
 demo: $(VENV)/installed
 	$(RUN) -m tdn demo --config configs/demo.yaml --output runs/demo --seed $(DEMO_SEED)
 
-# What needs a browser or Slurm fails without, rather than being skipped, in CI or where it is found.
+# What needs a browser or Slurm fails without, rather than being skipped, in CI or where it is found;
+# what needs hosts with a network of their own, where one has the rights to make them.
 test: $(VENV)/installed-for-tests lint browser slurm
 	@if [ -n "$$CI" ] || $(FIND_BROWSER); then export TDN_NEEDS_BROWSER=1; fi; \
 	if [ -n "$$CI" ] || $(FIND_SLURM); then export TDN_NEEDS_SLURM=1; fi; \
+	if $(FIND_NAMESPACES); then export TDN_NEEDS_HOSTS=1; fi; \
 	$(RUN) -m pytest -n 2 --dist worksteal
 
 trials: $(VENV)/installed-for-tests

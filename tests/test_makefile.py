@@ -23,7 +23,7 @@ def machine(tmp_path):
         program(tmp_path / "bin" / name, f'exec {shutil.which(name)} "$@"')
     program(
         tmp_path / "venv" / "bin" / "python",
-        'echo "$* browser:$TDN_NEEDS_BROWSER slurm:$TDN_NEEDS_SLURM"',
+        'echo "$* browser:$TDN_NEEDS_BROWSER slurm:$TDN_NEEDS_SLURM hosts:$TDN_NEEDS_HOSTS"',
     )
     for name in ("shellcheck", "hadolint"):
         program(tmp_path / "venv" / "bin" / name, "")
@@ -86,12 +86,20 @@ def test_without_one_its_tests_are_skipped_but_not_in_ci(machine):
 
 def test_slurm_is_installed_and_needed_likewise(machine):
     assert "tests of its jobs are skipped" in make_test(machine, user=1000)
-    assert "slurm:\n" in make_test(machine, user=1000)
-    assert "slurm:1\n" in make_test(machine, user=1000, CI="true")
+    assert "slurm: " in make_test(machine, user=1000)
+    assert "slurm:1 " in make_test(machine, user=1000, CI="true")
     apt_get(machine, "munge", [machine / "bin" / name for name in SLURM])
-    assert "slurm:1\n" in make_test(machine)
+    assert "slurm:1 " in make_test(machine)
     (machine / "bin" / "ip").unlink()
-    assert "slurm:\n" in make_test(machine, user=1000)
+    assert "slurm: " in make_test(machine, user=1000)
+
+
+def test_hosts_are_needed_where_one_has_the_rights_to_make_them(machine):
+    assert "hosts:\n" in make_test(machine)
+    program(machine / "bin" / "ip", "")
+    assert "hosts:1\n" in make_test(machine)
+    program(machine / "bin" / "ip", "exit 1")
+    assert "hosts:\n" in make_test(machine)
 
 
 def test_where_one_is_needed_its_tests_fail_without(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -157,9 +158,8 @@ def test_a_mistake_is_told_in_a_line_and_ends_the_job(job, words, environment, t
 
 @pytest.mark.parametrize("output", [("--output", "runs/seeds"), ("--output=runs/seeds",)])
 def test_a_task_of_an_array_takes_its_line_of_the_sweep(job, output):
-    (job.folder / "my.txt").write_text(
-        "# two runs\r\n\r\na\r\n  b --seed 2 --x [1,2]#3  # last\r\n"
-    )
+    lines = ("# two runs", "", "a", "  b --seed 2 --x [1,2]#3  # last")
+    (job.folder / "my.txt").write_text("\r\n".join(lines) + "\r\n")
     done = job.start(
         *("train", *output, "--seed", "9"),
         SLURM_ARRAY_JOB_ID="71230",
@@ -211,6 +211,31 @@ def test_a_request_that_comes_before_the_nodes_start_puts_a_job_back(job):
     assert done.returncode == 0, done.stderr
     assert job.requeued == ["requeue 71234"]
     assert "python" not in done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/clusters.md"])
+def test_the_lines_of_our_pages_follow_the_job_that_they_submit(job, page):
+    """As they stand there; a former job has left its output."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    [block] = [block for block in blocks if "launch/slurm.sbatch" in block]
+    commands = block.replace("\\\n", "").strip().splitlines()
+    assert len(commands) == 5
+    job.program("sbatch", 'echo "sbatch $*" >&2; echo 71234')
+    job.program("tail", 'echo "tail $*"')
+    (job.folder / "slurm-9.out").touch()
+    done = subprocess.run(
+        ["bash", "-euc", "\n".join(commands[-2:])],
+        cwd=job.folder,
+        env={"PATH": f"{job.bin}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "tail -F slurm-71234.out\n"
+    given = done.stderr.split()
+    assert given[: given.index("train")][-3:] == ["--nodes", "2", "launch/slurm.sbatch"]
+    words = given[given.index("train") + 1 :]
+    load_config(ROOT / words[1], words[2:])
 
 
 def test_help_is_the_head_of_the_script(job):
