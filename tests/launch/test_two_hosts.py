@@ -216,7 +216,7 @@ def take_a_host_back(run: Run, launch: Launch) -> Iterator[Launch]:
 def name_the_lost_host_on_either_side(run: Run, launch: Launch, returned: Launch) -> None:
     """The link is cut for good. Both end by themselves."""
     run.hosts.cut()
-    said = returned.ends(1, -signal.SIGKILL, 128 + signal.SIGKILL)
+    said = returned.ends(os.EX_NOHOST, -signal.SIGKILL, 128 + signal.SIGKILL)
     launch.ends(128 + signal.SIGKILL)  # of the host that failed first
     for words, other in ((said, NAMES[0]), (launch.says(), NAMES[1])):
         lines = [line for line in words.splitlines() if f"lost host {other}" in line]
