@@ -16,12 +16,12 @@ from tests.tdn.training.runs import events
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "launch" / "slurm.sbatch"
 STAND_IN = """#!/bin/bash
-# In place of Python: training that ends as torchrun does, with 1 when it was asked to stop. The
-# second node takes longer, and is impatient when it is asked again.
+# In place of Python: training that ends with 75 when it was asked to stop. The second node takes
+# longer, and is impatient when it is asked again.
 [[ "$1" != -c ]] || exit 0  # asked for what it has
 echo "given: $*"
-trap 'trap "exit 1" TERM; sleep $SLURM_NODEID; echo saved; exit 1' USR2
-trap 'echo saved; exit 1' TERM
+trap 'trap "exit 1" TERM; sleep $SLURM_NODEID; echo saved; exit 75' USR2
+trap 'echo saved; exit 75' TERM
 touch "at-work-${SLURM_ARRAY_TASK_ID:-$SLURM_NODEID}"
 if [[ "$*" == *fail* && "$SLURM_NODEID" == 0 ]]; then
   while [[ ! -e at-work-1 ]]; do sleep 0.1; done
