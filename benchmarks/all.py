@@ -4,37 +4,48 @@
     python -m benchmarks.all --quick --out /tmp/results
     python benchmarks/compare.py benchmarks/results /tmp/results
 
-Nine minutes at most, in all; each benchmark gets a share of them, and what it cannot measure in it
-stands in its rows as left out. Benchmarks run one after the other, each in its own process, so that
-one that fails takes nothing from the others. The table at the end says what was measured, what was
-left out, and why; charts and README's tables are then made of the results by
-``python -m benchmarks.charts``.
+Nine minutes at most, in all; each benchmark gets a share of what is left of them, and what it
+cannot measure in it stands in its rows as left out. Benchmarks run one after the other, each in its
+own process, so that one that fails takes nothing from the others: then its former results stay, and
+what it wrote lies beside its output in DIR/logs. The table at the end says what was measured, what
+was left out, and why, and is followed by the targets; charts and README's tables are then made of
+the results by ``python -m benchmarks.charts``.
 
-Exit status: 0, or 1 if a benchmark failed or found something wrong.
+Exit status: 0, or 1 if a benchmark failed or found something wrong, or 2 if there is none of a
+name. A target that is missed is no failure.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.common import aligned, slug, surroundings
+from benchmarks.clips.usage import descendants
+from benchmarks.common import RESULTS, aligned, results_file
 from benchmarks.rows import REASONS, read_results
 from tdn.errors import UserError
 
 HERE = Path(__file__).parent
 MINUTES = 9.0
+SAID = 0.8
+"""Of its time a benchmark is told that it has: after these it starts nothing more."""
 MARGIN = 1.25
-"""How much longer than its share a benchmark may take until it is ended."""
+"""Times its time after which a benchmark is ended."""
+LEAST = 0.2
+"""Seconds with which it is worth starting one."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +61,20 @@ class Part:
     """Further words of a quick run."""
     timed: bool = True
     """Whether it takes --minutes."""
+    with_device: bool = True
+    """Whether it takes --device."""
 
 
 ON_CPU = (
-    Part("training", 0.32, ("--rounds", "7"), ("--quick", "--parts", "steps", "files")),
-    Part("pipeline", 0.30, ("--quick",), ("--rounds", "1", "--seconds", "1")),
-    Part("growth", 0.14, quick=("--steps", "2", "--epochs", "1")),
-    Part("scaling", 0.08, quick=("--rounds", "3"), timed=False),
-    Part("trainer_overhead", 0.08, ("--rounds", "60"), ("--rounds", "10"), timed=False),
-    Part("manifest", 0.04, ("--clips", "10000", "1000000", "--runs", "2"), timed=False),
-    Part("gate", 0.04, timed=False),
-)
+    Part("training", 0.30, ("--rounds", "7"), ("--quick", "--parts", "steps", "files")),
+    Part("pipeline", 0.26, ("--quick",), ("--rounds", "1", "--seconds", "1")),
+    Part("growth", 0.13, quick=("--steps", "2", "--epochs", "1")),
+    Part("scaling", 0.07, quick=("--rounds", "3"), timed=False),
+    Part("trainer_overhead", 0.06, ("--rounds", "60"), ("--rounds", "10"), timed=False),
+    Part("gate", 0.08, timed=False, with_device=False),
+    Part("manifest", 0.10, ("--clips", "10000", "1000000", "10000000", "--runs", "1"),
+         ("--clips", "10000"), timed=False, with_device=False),
+)  # fmt: skip
 ON_GPU = (
     Part("kernels", 0.30, ("--quick",)),
     Part("training", 0.32, (), ("--quick",)),
@@ -72,35 +86,73 @@ ON_GPU = (
 )  # fmt: skip
 
 
-def run_part(part: Part, options: argparse.Namespace, device: str, name: str) -> tuple[str, Path]:
-    """Run a benchmark.
+def words_of(part: Part, quick: bool, device: str, seconds: float) -> list[str]:
+    """What a benchmark is called with, but for its output.
 
-    Returns:
-        What became of it, "" if all is well, and where its rows are.
+    Args:
+        part: The benchmark.
+        quick: Whether the run is.
+        device: "cpu" or "cuda".
+        seconds: That it has.
     """
-    output = options.out / f"{part.name.replace('_', '-')}-{name}.jsonl"
-    seconds = 60 * options.minutes * part.share
-    words = [*part.words, *(part.quick if options.quick else ())]
-    if part.name not in ("manifest", "gate"):
+    words = [*part.words, *(part.quick if quick else ())]
+    if part.with_device:
         words += ["--device", device]
     if part.timed:
-        words += ["--minutes", f"{0.8 * seconds / 60:.2f}"]
-    command = [sys.executable, str(HERE / f"{part.name}.py"), *words, "--output", str(output)]
-    output.unlink(missing_ok=True)
-    log = options.out / "logs" / f"{part.name}.txt"
+        words += ["--minutes", f"{SAID * seconds / 60:.2f}"]
+    return words
+
+
+def run_part(part: Part, words: Sequence[str], log: Path, output: Path, limit: float) -> str:
+    """Run a benchmark; its rows take the place of former ones if it succeeds.
+
+    Args:
+        part: The benchmark.
+        words: As of ``words_of``.
+        log: For what it says; its rows stay beside it if it fails.
+        output: For its rows.
+        limit: Seconds after which it is ended, with all that it has started.
+
+    Returns:
+        What became of it, "" if all is well.
+    """
+    fresh = log.parent / output.name
+    fresh.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(HERE / f"{part.name}.py"), *words, "--output", str(fresh)]
     with log.open("w") as file:
-        try:
-            done = subprocess.run(
-                command,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                timeout=MARGIN * seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"ended after {MARGIN * seconds:.0f} s, see {log}", output
-    return ("" if done.returncode == 0 else f"status {done.returncode}, see {log}"), output
+        status = run_group(command, file, limit)
+    if status is None:
+        return f"ended after {limit:.0f} s, see {log}"
+    if status:
+        return f"status {status}, see {log}"
+    if not fresh.exists():
+        return f"wrote no results, see {log}"
+    fresh.replace(output)
+    return ""
+
+
+def run_group(command: Sequence[str], output: IO[str], limit: float) -> int | None:
+    """Run a command; whatever it has started ends with it.
+
+    Returns:
+        Its exit status, or None if it was ended after ``limit`` seconds.
+    """
+    process = subprocess.Popen(
+        command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        started = descendants(process.pid)  # torchrun's workers have sessions of their own
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for number in started:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
 
 def summary(problem: str, output: Path) -> tuple[str, str, str]:
@@ -127,21 +179,36 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="fewer cases and rounds")
     parser.add_argument(
-        "--out", type=Path, default=HERE / "results", metavar="DIR", help="(benchmarks/results)"
+        "--out", type=Path, default=RESULTS, metavar="DIR", help="(benchmarks/results)"
     )
     parser.add_argument("--minutes", type=float, default=MINUTES, help=f"in all ({MINUTES:g})")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these benchmarks")
     options = parser.parse_args(words)
+    end = time.monotonic() + 60 * options.minutes
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    name = "cpu" if device == "cpu" else slug(str(surroundings(device)["device"]))
-    parts = [part for part in (ON_GPU if device == "cuda" else ON_CPU)
-             if options.only is None or part.name in options.only]  # fmt: skip
+    parts = ON_GPU if device == "cuda" else ON_CPU
+    if unknown := {*(options.only or ())} - {part.name for part in parts}:
+        known = ", ".join(part.name for part in parts)
+        print(f"benchmarks/all.py: no {', '.join(sorted(unknown))} here; there are {known}",
+              file=sys.stderr)  # fmt: skip
+        return 2
+    parts = tuple(part for part in parts if options.only is None or part.name in options.only)
     lines, status = [("benchmark", "seconds", "rows", "not measured", "")], 0
-    for part in parts:
+    for number, part in enumerate(parts):
         began = time.monotonic()
-        problem, output = run_part(part, options, device, name)
+        left = end - began
+        seconds = left * part.share / sum(later.share for later in parts[number:])
+        output = results_file(part.name, device, options.out)
+        log = options.out / "logs" / f"{part.name}.txt"
+        if seconds < LEAST:
+            log.parent.joinpath(output.name).unlink(missing_ok=True)
+            problem = "left out: the time was up"
+        else:
+            words = words_of(part, options.quick, device, seconds)
+            problem = run_part(part, words, log, output, min(MARGIN * seconds, left))
         status |= bool(problem)
-        lines.append((part.name, f"{time.monotonic() - began:.0f}", *summary(problem, output)))
+        rows = log.parent / output.name if problem else output
+        lines.append((part.name, f"{time.monotonic() - began:.0f}", *summary(problem, rows)))
         print(" ".join(lines[-1]), flush=True)
     print("\n".join(map(str.rstrip, aligned(lines, left=(0, 3, 4)))))
     return status

@@ -17,6 +17,20 @@ import triton
 import tdn
 from tdn.provenance import commit
 
+RESULTS = Path(__file__).parent / "results"
+
+
+def results_file(benchmark: str, device: str, folder: Path = RESULTS) -> Path:
+    """Where a benchmark's results go.
+
+    Args:
+        benchmark: Its name, as its file has it.
+        device: "cpu" or "cuda".
+        folder: The place of all results.
+    """
+    name = "cpu" if device == "cpu" else slug(torch.cuda.get_device_name())
+    return folder / f"{benchmark.replace('_', '-')}-{name}.jsonl"
+
 
 def surroundings(device: str) -> dict[str, object]:
     """Device, versions, commit and date.

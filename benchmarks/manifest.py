@@ -3,7 +3,7 @@
     python benchmarks/manifest.py                  # 10 million clips, a minute, 1.2 GB of disk
     python benchmarks/manifest.py --clips 10000 1000000
 
-Every figure is the median of fresh processes. Writes benchmarks/results/manifest.jsonl.
+Every figure is the median of fresh processes. Writes benchmarks/results/manifest-cpu.jsonl.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.common import surroundings
+from benchmarks.common import results_file, surroundings
 from benchmarks.rows import Row, results_of, write_results
 from tdn.pipelines.manifest_writing import write_manifest
 
@@ -102,7 +102,7 @@ def main(words: list[str] | None = None) -> None:
         "--clips", type=int, nargs="+", default=[10_000_000], metavar="N", help="rows (10 million)"
     )
     parser.add_argument("--runs", type=int, default=5, help="processes, one after the other (5)")
-    default = ROOT / "benchmarks" / "results" / "manifest.jsonl"
+    default = results_file("manifest", "cpu")
     parser.add_argument("--output", type=Path, default=default, help=f"({default.name})")
     arguments = parser.parse_args(words)
     rows: list[Row] = []

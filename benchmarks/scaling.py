@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.common import aligned, slug, surroundings
+from benchmarks.common import aligned, results_file, surroundings
 from benchmarks.processes.inputs import (
     UNITS,
     Value,
@@ -264,10 +264,7 @@ def _projected_lines(found: Sequence[Projection]) -> Iterator[Sequence[str]]:
 
 def _results(options: argparse.Namespace) -> Path:
     """The file for the rows."""
-    if options.output is not None:
-        return Path(options.output)
-    name = "cpu" if options.device == "cpu" else slug(torch.cuda.get_device_name())
-    return ROOT / "benchmarks" / "results" / f"scaling-{name}.jsonl"
+    return options.output or results_file("scaling", options.device)
 
 
 def _count(text: str) -> int:

@@ -19,8 +19,9 @@ leaving out steps that are not finite. With one process, what several tell each 
 either: whether to stop, after every step, and sums and clocks at each line of the log. They average
 their gradients in both loops, by the same means.
 
-A row goes to benchmarks/results/trainer-overhead-<device>[-N-processes].jsonl. Exit status: 0 if
-the overhead is below 3 % (on a CPU, of CPU time), else 1.
+A row goes to benchmarks/results/trainer-overhead-<device>[-N-processes].jsonl. Whether the
+overhead is below 3 % (on a CPU, of CPU time) is judged with the other targets
+(``benchmarks.targets``).
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.clips.usage import Usage
-from benchmarks.common import slug, surroundings, synchronise
+from benchmarks.common import results_file, surroundings, synchronise
 from benchmarks.resident import BareStep, configured_step, resident_batch
 from benchmarks.resident_run import ResidentLoader, run
-from benchmarks.rows import read_results, results_of, write_results
+from benchmarks.rows import results_of, write_results
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.devices import resolve_device
@@ -57,8 +58,6 @@ from tdn.training.precision import choose_precision
 ROOT = Path(__file__).parents[1]
 CASE = ("model", "width", "shape", "processes", "precision", "optimizer")
 """Columns that say what was measured."""
-TARGET = 3.0
-"""Percent."""
 
 
 class Cost(NamedTuple):
@@ -206,7 +205,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure, print and write a row.
 
     Returns:
-        Exit status: 0, or 1 if the overhead is not below the target, or 2 if there is no GPU.
+        Exit status: 0, or 2 if there is no GPU.
     """
     words = sys.argv[1:] if words is None else words
     options = _options(words)
@@ -217,17 +216,14 @@ def main(words: list[str] | None = None) -> int:
         return 2
     if "RANK" in os.environ:
         _measure_and_write(options)
-        return 0  # whether that is good is not for torchrun to judge
+        return 0
     if options.processes > 1:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         number = ["--nproc-per-node", str(options.processes)]
         subprocess.run([*torchrun, *number, __file__, *words], check=True)
     else:
         _measure_and_write(options)
-    (result,) = read_results(_results(options))
-    # Other programs take time from a CPU, but no CPU time.
-    kind = "cpu" if options.device == "cpu" else "time"
-    return int(not result.values[f"{kind}_overhead_percent"] < TARGET)
+    return 0
 
 
 def _measure_and_write(options: argparse.Namespace) -> None:
@@ -250,12 +246,10 @@ def _measure_and_write(options: argparse.Namespace) -> None:
 
 def _results(options: argparse.Namespace) -> Path:
     """The file for the row."""
-    if options.output is not None:
-        return Path(options.output)
-    name = "cpu" if options.device == "cpu" else slug(torch.cuda.get_device_name())
-    if options.processes > 1:
-        name += f"-{options.processes}-processes"
-    return ROOT / "benchmarks" / "results" / f"trainer-overhead-{name}.jsonl"
+    file = options.output or results_file("trainer_overhead", options.device)
+    if options.processes > 1 and options.output is None:
+        file = file.with_stem(f"{file.stem}-{options.processes}-processes")
+    return Path(file)
 
 
 def _options(words: list[str]) -> argparse.Namespace:

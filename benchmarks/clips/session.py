@@ -16,11 +16,10 @@ import torch
 from benchmarks.clips.contestants import BACKENDS, OURS_ON_CPU
 from benchmarks.clips.data import CLASSES, Recipe, make_clips, missing_encoder
 from benchmarks.clips.measurement import Case, Effort, Row
-from benchmarks.common import progress, slug, surroundings
+from benchmarks.common import progress, results_file, surroundings
 from benchmarks.rows import results_of, write_results
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 
-RESULTS = Path(__file__).parents[1] / "results"
 CASE = ("source", "segments", "contestant", "batch_size", "workers")
 """Columns that say what was measured."""
 PACKAGES = ("nvidia-dali-cuda130", "av", "pillow", "decord", "torchcodec")
@@ -42,7 +41,7 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
     where = surroundings(options.device) | versions()
     if options.commit:
         where["commit"] = options.commit
-    output = options.output or RESULTS / f"pipeline-{slug(str(where['device']))}.jsonl"
+    output = options.output or results_file("pipeline", options.device)
     rows: list[Row] = []
     with _kept(options.data) as folder:
         for source in options.sources:

@@ -42,13 +42,13 @@ class Usage:
         return max(0.0, self.machine - self.own) / self.wall
 
 
-def descendants() -> list[int]:
-    """Processes that this one has started, and those that they have."""
+def descendants(of: int | None = None) -> list[int]:
+    """Processes that one has started, and those that they have; by default this one."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and (fields := _fields(int(folder.name))):
             children.setdefault(int(fields[1]), []).append(int(folder.name))
-    found, queue = [], [os.getpid()]
+    found, queue = [], [os.getpid() if of is None else of]
     while queue:
         mine = children.get(queue.pop(), [])
         found += mine

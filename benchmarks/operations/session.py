@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 
-from benchmarks.common import progress, slug, surroundings
+from benchmarks.common import progress, results_file, surroundings
 from benchmarks.operations.catalogue import OPERATIONS, Size
 from benchmarks.operations.launches import Counts, compile_ahead
 from benchmarks.operations.measurement import Case, Row
 from benchmarks.rows import results_of, write_results
 from benchmarks.timing import COPIED, Clock, Effort
 
-RESULTS = Path(__file__).parents[1] / "results"
 CASE = ("operation", "shape", "clips", "segments", "mode", "peer", "dtype", "layout")
 """Columns that say what was measured."""
 Sizes = Mapping[str, Sequence[tuple[int, int]]]
@@ -53,7 +51,7 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
         where["commit"] = options.commit
     output = options.output
     if output is None and not options.tiny:
-        output = RESULTS / f"kernels-{slug(str(where['device']))}.jsonl"
+        output = results_file("kernels", options.device)
     cases = cases_of(options)
     launches = _ahead(cases, clock.device, AHEAD * (end - time.monotonic()))
     rows: list[Row] = []

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import pytest
 import torch
 
 from benchmarks import trainer_overhead
-from benchmarks.rows import Result, read_results, write_results
+from benchmarks.rows import read_results
 from benchmarks.trainer_overhead import Cost, Turns, main, summary
 
 LOOPS = ("trainer", "bare")
@@ -39,38 +38,17 @@ def test_both_loops_take_as_many_steps_and_the_bare_one_s_time_is_not_the_run_s(
     assert turns.trainer == [(1000.0, 1000.0)] * 2
 
 
-@pytest.mark.parametrize(
-    ("device", "cpu", "time", "status"),
-    [("cpu", 2.99, 50.0, 0), ("cpu", 3.0, 0.0, 1), ("cuda", 50.0, 2.99, 0), ("cuda", 0.0, 3.0, 1)],
-)
-def test_the_status_tells_whether_it_is_below_the_target(
-    tmp_path, monkeypatch, device, cpu, time, status
-):
-    found = dict.fromkeys([f"{kind}_ms_{who}" for kind in Cost._fields for who in LOOPS], 1.0)
-    found |= {"time_overhead_percent": time, "cpu_overhead_percent": cpu, "foreign_cores": 0.0}
-    found |= {f"{kind}_overhead_error": 0.0 for kind in Cost._fields}
-    monkeypatch.setattr(trainer_overhead, "measure", lambda *_: found)
-    monkeypatch.setattr(trainer_overhead, "surroundings", lambda _: {})
-    monkeypatch.setattr(trainer_overhead.torch.cuda, "device_count", lambda: 1)
-    output = tmp_path / "row.jsonl"
-    assert main(["--device", device, "--threads", "0", "--output", str(output)]) == status
-    (result,) = read_results(output)
-    assert result.row == found
-
-
-def test_several_processes_are_started_and_their_row_is_judged(tmp_path, monkeypatch):
+def test_several_processes_are_started(tmp_path, monkeypatch):
     """What they measure is in tests/tdn/training/test_distributed.py."""
     output = tmp_path / "row.jsonl"
     commands = []
 
     def torchrun(command, check):
         commands.append(command)
-        values = {"cpu_overhead_percent": 3.5}
-        write_results(output, [Result("trainer_overhead", {}, values, {})])
 
     monkeypatch.setattr(trainer_overhead.subprocess, "run", torchrun)
     words = ["--processes", "2", "--output", str(output)]
-    assert main(words) == 1
+    assert main(words) == 0
     (command,) = commands
     assert command[3:] == [
         "--standalone", "--nproc-per-node", "2", trainer_overhead.__file__, *words
@@ -81,7 +59,7 @@ def test_a_row_of_the_demo_s_network(tmp_path):
     output = tmp_path / "results.jsonl"
     threads = str(torch.get_num_threads())
     words = ["--rounds", "2", "--steps", "2", "--threads", threads, "--output", str(output)]
-    assert main(words) in (0, 1)
+    assert main(words) == 0
     (result,) = read_results(output)
     row = result.row
     assert (row["model"], row["rounds"], row["processes"]) == ("tdn_resnet10", 2, 1)
