@@ -5,7 +5,8 @@
 
 From one middle size each of batch, segments (8 to 64) and resolution is varied by itself: time of a
 step, clips a second, memory, and the bytes that the forward pass keeps for the backward pass, which
-do not depend on the device. The loader's clips a second are measured by its threads, on H.264. With
+do not depend on the device. Each size is measured several times, and it is said where others used
+the machine meanwhile. The loader's clips a second are measured by its threads, on H.264. With
 GPUs ``benchmarks/scaling.py`` varies their number, and ``benchmarks/manifest.py --clips`` the
 list.
 
@@ -31,10 +32,13 @@ import torch
 
 import tdn
 from benchmarks.clips.data import CLASSES, Recipe, make_clips
+from benchmarks.clips.measurement import FOREIGN
+from benchmarks.clips.usage import Usage
 from benchmarks.common import aligned, described, progress, slug, surroundings
 from benchmarks.rows import Result, Row, results_of, write_results
-from benchmarks.steps.measurement import Contestant
-from benchmarks.steps.peers import OURS, Size
+from benchmarks.steps.measurement import step_values as columns_of
+from benchmarks.steps.peers import OURS, StepSize
+from benchmarks.steps.trainee import Trainee, take_turns
 from benchmarks.timing import quantiles
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 from tdn.pipelines.subprocess_workers import usable_cores
@@ -42,7 +46,7 @@ from tdn.pipelines.subprocess_workers import usable_cores
 RESULTS = Path(__file__).parent / "results"
 CASE = ("along", "model", "segments", "pixels", "clips", "workers")
 """Columns that say what was measured."""
-MIDDLE = {"cpu": Size("tdn_resnet18", 8, 64, 2), "cuda": Size("tdn_resnet50", 8, 224, 8)}
+MIDDLE = {"cpu": StepSize("tdn_resnet18", 8, 64, 2), "cuda": StepSize("tdn_resnet50", 8, 224, 8)}
 ALONG = {
     "cpu": {"clips": (1, 2, 4, 8), "segments": (8, 16, 32, 64), "pixels": (64, 96, 128, 160)},
     "cuda": {
@@ -51,35 +55,27 @@ ALONG = {
         "pixels": (112, 160, 224, 288, 320),
     },
 }
-COLUMNS = (*CASE, "ms", "clips_per_s", "kept_mb", "peak_mb")
+COLUMNS = (*CASE, "ms", "ms_low", "ms_high", "clips_per_s", "kept_mb", "peak_mb", "doubtful")
+REPEATS = 3
+"""Turns of each size."""
 
 
-def sizes(device: str) -> Iterator[tuple[str, Size]]:
+def sizes(device: str) -> Iterator[tuple[str, StepSize]]:
     """What is varied, and the size."""
     for along, values in ALONG[device].items():
         for value in values:
             yield along, dataclasses.replace(MIDDLE[device], **{along: value})
 
 
-def step_values(size: Size, device: torch.device, steps: int) -> Row:
+def step_values(size: StepSize, device: torch.device, steps: int) -> Row:
     """Of our training step of a size."""
     peer = OURS if device.type == "cuda" else OURS.without_gpu()
     try:
-        contestant = Contestant(peer, size, device)
-        contestant.turn(steps)
+        trainee = Trainee(peer, size, device)
+        take_turns([trainee], REPEATS, steps)
     except Exception as error:  # most likely the memory does not suffice
         return {"error": described(error)}
-    middle, low, high = quantiles(contestant.times.ms)
-    values: Row = {
-        "ms": round(middle, 3),
-        "ms_low": round(low, 3),
-        "ms_high": round(high, 3),
-        "clips_per_s": round(1e3 * size.clips / middle, 3),
-        "kept_mb": round(contestant.kept_mb, 1),
-    }
-    if contestant.peak_mb is not None:
-        values["peak_mb"] = round(contestant.peak_mb, 1)
-    return values
+    return columns_of(trainee, size)
 
 
 def worker_counts(cores: int) -> list[int]:
@@ -96,15 +92,25 @@ def loader_values(folder: Path, workers: int, device: str, options: argparse.Nam
         logging=LoggingConfig(progress=False),
     )
     config.training.device = device
-    speeds = []
+    speeds, foreign = [], []
     with closing(tdn.create_loader(config, "train")) as loader:
         for epoch in range(options.epochs + 1):  # the first one warms up
             loader.set_epoch(epoch)
-            began, clips = time.perf_counter(), 0
+            before, clips = Usage.now(), 0
             for batch in loader:
                 clips += len(batch.labels)
-            speeds.append(clips / (time.perf_counter() - began))
-    return {"clips_per_s": round(statistics.median(speeds[1:]), 2)}
+            used = Usage.now().since(before)
+            speeds.append(clips / used.wall)
+            foreign.append(used.foreign)
+    middle, low, high = quantiles(speeds[1:])
+    others = statistics.median(foreign[1:])
+    return {
+        "clips_per_s": round(middle, 2),
+        "clips_per_s_low": round(low, 2),
+        "clips_per_s_high": round(high, 2),
+        "foreign_cores": round(others, 2),
+        "doubtful": others > FOREIGN,
+    }
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
@@ -158,7 +164,9 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--steps", type=int, default=5, metavar="N", help="of each size (5)")
+    parser.add_argument(
+        "--steps", type=int, default=2, metavar="N", help="of a turn, each size has three (2)"
+    )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: torch's choice")
     parser.add_argument("--files", type=int, default=32, metavar="N", help="for the loader (32)")
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="of the loader (3)")

@@ -27,14 +27,15 @@ LESS = frozenset(
         *("ms", "gpu_ms", "cpu_ms", "forward_ms", "backward_ms", "update_ms", "step", "peak_mb"),
         *("kept_mb", "launches", "launches_others", "cpu_s_per_clip", "stall_percent"),
         *("cpu_overhead_percent", "time_overhead_percent", "write_s", "open_s", "private_mb"),
-        *("first_epoch_s", "plan_us_per_clip"),
+        *("first_epoch_s", "plan_us_per_clip", "wait_ms", "copy_ms", "kernels", "graph_pool_mb"),
+        *("epoch_minutes", "operators_ms"),
     }
 )
 """Values that are the better the smaller they are."""
 MORE = frozenset(
     {
         *("clips_per_s", "gb_per_s", "percent_of_copy", "percent_of_ideal", "efficiency"),
-        *("ratio", "cpu_ratio", "gpu_busy_percent"),
+        *("ratio", "cpu_ratio", "gpu_busy_percent", "loader_clips_per_s"),
     }
 )
 REASONS = ("wrong", "error", "absent", "left_out")

@@ -1,104 +1,124 @@
 """Training from files beside training from memory: how long the step waits for its clips.
 
 A real run of the trainer takes turns with the loader of its files and with a batch that lies on the
-device. What a step from files takes longer is the stall. While a turn from memory lasts the loader
-can prepare batches; as many are taken before the clock of the next turn starts.
+device. What a step from files takes longer is the stall. A turn of the loader is an epoch of its
+own, begun by a loader that has nothing ready: what it reads lies in the page cache, or does not, as
+it was before the turn. The first steps of every turn do not count; in them the loader gets as far
+ahead as it does in training, and one that is to rest comes to rest.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
+
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import synchronise
 from benchmarks.resident_run import ResidentLoader
 from benchmarks.rows import Row
-from tdn.pipelines.loader import Batch, Loader
+from benchmarks.steps.launches import of_events
+from benchmarks.timing import quantiles
+from tdn.devices import resolve_device
+from tdn.pipelines.loader import Batch
+from tdn.training.clock import StepClock
 
-AHEAD = 6
-"""Batches that the loader, DALI and the device may hold ready."""
+AHEAD = 5
+"""Batches that the loader, DALI and the device may hold ready, and one more."""
+PROFILED = 3
+"""Steps from files of a GPU that are recorded, after all turns."""
+
+
+def batches_of_a_turn(steps: int) -> int:
+    """What the epoch of a turn needs, so that no file is read twice in it."""
+    return AHEAD + steps + AHEAD
 
 
 class TurnLoader(ResidentLoader):
     """Gives batches of files and of memory in turns, and takes the time of each turn.
 
     Args:
-        files: The loader of the files; epochs follow each other.
+        open_files: Begins an epoch of the files, anew for every turn.
         batch: Of the same shape, on the device.
-        rounds: Turns of each that count; one more warms up.
-        steps: Of a turn.
+        rounds: Turns of each; in every second one memory is first.
+        steps: Of a turn that count.
         device: "cpu" or "cuda".
-        before_files: Called before every turn from files.
     """
 
     def __init__(
         self,
-        files: Loader,
+        open_files: Callable[[], Iterator[Batch]],
         batch: Batch,
         rounds: int,
         steps: int,
         device: str,
-        before_files: Callable[[], object],
     ) -> None:
-        self._files = files
+        self._open_files = open_files
         self._rounds = rounds
-        self._turn_steps = steps
+        self.steps_of_a_turn = steps
         self._device = device
-        self._before_files = before_files
-        self.files: list[float] = []
-        """Seconds of a step, by turn."""
-        self.memory: list[float] = []
-        super().__init__(batch, (rounds + 1) * (AHEAD + 2 * steps) + 1, lambda _: None)
+        self._clock = StepClock(resolve_device(device))
+        self.files: list[tuple[float, float]] = []
+        """By turn: seconds of a step, and those of them in which it waited for its batch."""
+        self.memory: list[tuple[float, float]] = []
+        self.profiled: Row = {}
+        last = AHEAD + PROFILED if device == "cuda" else 0
+        total = AHEAD + 2 * rounds * (AHEAD + steps) + last + 1
+        super().__init__(batch, total, lambda _: None)
 
     def __iter__(self) -> Iterator[Batch]:
-        from_files = self._epochs()
-        for _ in range(self._rounds + 1):
-            self._before_files()
-            yield from itertools.islice(from_files, AHEAD)
-            yield from self._timed(from_files, self.files)
-            yield from self._timed(itertools.repeat(self._batch), self.memory)
+        yield from itertools.repeat(self._batch, AHEAD)  # warms up
+        for number in range(self._rounds):
+            turns = (self._files_turn, self._memory_turn)
+            for turn in turns[:: 1 if number % 2 == 0 else -1]:
+                yield from turn()
+        if self._device == "cuda":
+            yield from self._profiled_turn()
         yield self._batch  # when it is asked for, the last turn has ended
 
-    def _epochs(self) -> Iterator[Batch]:
-        for epoch in itertools.count():
-            self._files.set_epoch(epoch)
-            yield from self._files
+    def _files_turn(self) -> Iterator[Batch]:
+        return self._timed(self._open_files(), self.files)
 
-    def _timed(self, batches: Iterator[Batch], into: list[float]) -> Iterator[Batch]:
-        began = self._now()
-        yield from itertools.islice(batches, self._turn_steps)
-        into.append((self._now() - began) / self._turn_steps)
+    def _memory_turn(self) -> Iterator[Batch]:
+        return self._timed(itertools.repeat(self._batch), self.memory)
 
-    def _now(self) -> float:
+    def _timed(self, batches: Iterator[Batch], into: list[tuple[float, float]]) -> Iterator[Batch]:
+        yield from itertools.islice(batches, AHEAD)
         synchronise(self._device)
-        return time.perf_counter()
+        self._clock.restart()
+        for _ in range(self.steps_of_a_turn):
+            with self._clock.waiting():
+                batch = next(batches)
+            yield batch
+        synchronise(self._device)
+        seconds, waited = self._clock.read()
+        into.append((seconds / self.steps_of_a_turn, waited * seconds / self.steps_of_a_turn))
+
+    def _profiled_turn(self) -> Iterator[Batch]:
+        batches = self._open_files()
+        yield from itertools.islice(batches, AHEAD)
+        synchronise(self._device)
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as record:
+            yield from itertools.islice(batches, PROFILED)
+            synchronise(self._device)
+        self.profiled = of_events(record.events(), PROFILED)
 
 
 def stall_values(loader: TurnLoader, clips: int) -> Row:
-    """Columns of a run, without its first turns."""
-    files, memory = loader.files[1:], loader.memory[1:]
+    """Columns of a run."""
+    files, memory = ([seconds for seconds, _ in turns] for turns in (loader.files, loader.memory))
     stalls = [100 * (1 - there / here) for here, there in zip(files, memory, strict=True)]
+    stall, low, high = quantiles(stalls)
     return {
         "files_ms": round(1e3 * statistics.median(files), 3),
         "memory_ms": round(1e3 * statistics.median(memory), 3),
-        "stall_percent": round(statistics.median(stalls), 2),
-        "stall_percent_low": round(min(stalls), 2),
-        "stall_percent_high": round(max(stalls), 2),
+        "wait_ms": round(1e3 * statistics.median(waited for _, waited in loader.files), 3),
+        "stall_percent": round(stall, 2),
+        "stall_percent_low": round(low, 2),
+        "stall_percent_high": round(high, 2),
         "clips_per_s": round(clips / statistics.median(files), 2),
         "turns": len(files),
+        "steps_of_a_turn": loader.steps_of_a_turn,
+        **loader.profiled,
     }
-
-
-def forget(paths: Sequence[Path]) -> None:
-    """Let the system drop files from its cache, so that the next reader goes to the disk."""
-    for path in paths:
-        file = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(file)  # what is not written yet would stay
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(file)

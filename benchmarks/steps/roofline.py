@@ -3,24 +3,28 @@
 An operator must at least do its multiply-adds at the rate of the device's matrix products, and at
 least read its inputs and write its results at the rate of a copy: its ideal time is the larger of
 the two. What it takes beyond that is its gap; the gaps of all its calls in a step are added up.
+Operators are timed under the profiler, in some steps; the step that their gaps are a part of is
+timed without it.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks.rows import Row
-from benchmarks.timing import Clock
+from benchmarks.timing import Clock, quantiles
 from tdn.training.precision import Precision
 
 MARK = "roofline "
@@ -29,6 +33,8 @@ GAPS = 3
 SIDE = {"cpu": 1024, "cuda": 8192}
 """Of the matrices whose product says what the device can do."""
 PRODUCTS = 9
+STEPS = 3
+"""That are taken apart."""
 
 
 @dataclass
@@ -39,7 +45,13 @@ class Part:
     flops: int = 0
     bytes: int = 0
     ideal_ms: float = 0.0
-    ms: float = 0.0
+    times: list[float] = field(default_factory=list)
+    """Milliseconds in each of the steps."""
+
+    @property
+    def ms(self) -> float:
+        """The middle one of its times."""
+        return statistics.median(self.times)
 
     @property
     def gap_ms(self) -> float:
@@ -48,13 +60,15 @@ class Part:
 
 
 def matrix_rate(clock: Clock, precision: Precision) -> float:
-    """Floating-point operations a second of large matrix products."""
+    """Floating-point operations a second of large matrix products in a precision."""
     side = SIDE[clock.device]
-    a, b = (torch.randn(side, side, device=clock.device) for _ in range(2))
+    with precision.autocast():
+        # What autocast would make of the factors; made here, so that no cast is in the time.
+        kind = (torch.ones(1, 1, device=clock.device) @ torch.ones(1, 1, device=clock.device)).dtype
+    a, b = (torch.randn(side, side, device=clock.device).to(kind) for _ in range(2))
 
     def product() -> Tensor:
-        with precision.autocast():
-            return a @ b
+        return a @ b
 
     times = [clock.time(product) for _ in range(PRODUCTS)]
     return 2 * side**3 / (statistics.median(times[2:]) / 1e3)
@@ -83,7 +97,7 @@ class _Ledger(TorchDispatchMode):
         flops = 0
         if (formula := flop_registry.get(func.overloadpacket)) is not None:
             flops = formula(*args, **kwargs, out_val=out)
-        moved = _moved_bytes((args, kwargs, out))
+        moved = moved_bytes((args, kwargs, out))
         part.calls += 1
         part.flops += flops
         part.bytes += moved
@@ -91,14 +105,23 @@ class _Ledger(TorchDispatchMode):
         return out
 
 
-def _moved_bytes(values: Any) -> int:
-    """Of all tensors among them, each once: read or written."""
+def moved_bytes(values: Any) -> int:
+    """Of all tensors among them, each once: read or written.
+
+    What a tensor shows again and again, as one that is expanded does, is moved once.
+    """
     tensors = {leaf.data_ptr(): leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)}
-    return sum(tensor.nbytes for tensor in tensors.values())
+    return sum(
+        tensor.itemsize
+        * math.prod(
+            size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride
+        )
+        for tensor in tensors.values()
+    )
 
 
 def take_apart(
-    step: Callable[[], object], device: str, rate: float, copy: float
+    step: Callable[[], object], device: str, rate: float, copy: float, steps: int = STEPS
 ) -> dict[str, Part]:
     """The operators of a step, which must have run before, in eager PyTorch.
 
@@ -107,25 +130,60 @@ def take_apart(
         device: "cpu" or "cuda".
         rate: Operations a second of matrix products.
         copy: Bytes a second, read and written.
+        steps: How many are timed; all of them call the same operators.
     """
-    parts: dict[str, Part] = {}
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
-    with profile(activities=activities) as record, _Ledger(parts, rate, copy):
-        step()
-    for event in record.key_averages():
-        if event.key.startswith(MARK):
-            total = event.device_time_total if device == "cuda" else event.cpu_time_total
-            parts[event.key.removeprefix(MARK)].ms = total / 1e3
+    parts: dict[str, Part] = {}
+    for _ in range(steps):
+        counted: dict[str, Part] = {}
+        with profile(activities=activities) as record, _Ledger(counted, rate, copy):
+            step()
+        times = marked_ms(record.events(), device)
+        for name, part in counted.items():
+            parts.setdefault(name, part).times.append(times.get(name, 0.0))
     return parts
 
 
-def roofline_rows(place: Row, parts: dict[str, Part], rate: float, copy: float) -> list[Row]:
-    """A row for the whole step, and one for each of its largest gaps."""
-    ms, ideal = (sum(getattr(part, name) for part in parts.values()) for name in ("ms", "ideal_ms"))
+def marked_ms(events: Iterable[Any], device: str) -> dict[str, float]:
+    """Milliseconds of the operators, by name.
+
+    A profiler tells of each range twice on a GPU: where the program marked it, with the time of the
+    kernels that were launched in it, and as a range on the GPU, idle times included.
+
+    Args:
+        events: Of the profiler.
+        device: Whose time counts.
+    """
+    found: dict[str, float] = {}
+    for event in events:
+        if event.name.startswith(MARK) and event.device_type == DeviceType.CPU:
+            name = event.name.removeprefix(MARK)
+            total = event.device_time_total if device == "cuda" else event.cpu_time_total
+            found[name] = found.get(name, 0.0) + total / 1e3
+    return found
+
+
+def roofline_rows(
+    place: Row, parts: dict[str, Part], steps: Sequence[float], rate: float, copy: float
+) -> list[Row]:
+    """A row for the whole step, and one for each of its largest gaps.
+
+    Args:
+        place: What was measured.
+        parts: The step's operators.
+        steps: Milliseconds of the step in several turns.
+        rate: Operations a second of matrix products.
+        copy: Bytes a second.
+    """
+    ideal = sum(part.ideal_ms for part in parts.values())
+    ms, low, high = quantiles(list(steps))
     whole: Row = {
         **place,
         "operator": "all",
         "ms": round(ms, 3),
+        "ms_low": round(low, 3),
+        "ms_high": round(high, 3),
+        "operators_ms": round(sum(part.ms for part in parts.values()), 3),
         "ideal_ms": round(ideal, 3),
         "percent_of_ideal": round(100 * ideal / ms, 1),
         "tflops": round(sum(part.flops for part in parts.values()) / 1e12, 4),
@@ -134,17 +192,18 @@ def roofline_rows(place: Row, parts: dict[str, Part], rate: float, copy: float) 
         "copy_gb_per_s": round(copy / 1e9, 1),
     }
     largest = sorted(parts.items(), key=lambda item: -item[1].gap_ms)[:GAPS]
-    return [
-        whole,
-        *(
-            {
-                **place,
-                "operator": name,
-                "ms": round(part.ms, 3),
-                "ideal_ms": round(part.ideal_ms, 3),
-                "gap_percent_of_step": round(100 * part.gap_ms / ms, 1),
-                "calls": part.calls,
-            }
-            for name, part in largest
-        ),
-    ]
+    return [whole, *(_gap_row(place, name, part, ms) for name, part in largest)]
+
+
+def _gap_row(place: Row, name: str, part: Part, step: float) -> Row:
+    _, low, high = quantiles(part.times)
+    return {
+        **place,
+        "operator": name,
+        "ms": round(part.ms, 3),
+        "ms_low": round(low, 3),
+        "ms_high": round(high, 3),
+        "ideal_ms": round(part.ideal_ms, 3),
+        "gap_percent_of_step": round(100 * part.gap_ms / step, 1),
+        "calls": part.calls,
+    }

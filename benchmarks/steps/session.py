@@ -1,32 +1,38 @@
-"""What a run of the benchmark of training measures, and where its rows go."""
+"""What a run of the benchmark of training measures, in what time, and where its rows go."""
 
 from __future__ import annotations
 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-import tdn
-from benchmarks.clips.data import CLASSES, Recipe, make_clips, missing_encoder
 from benchmarks.common import described, progress, slug, surroundings
-from benchmarks.resident import resident_batch
-from benchmarks.resident_run import run
 from benchmarks.rows import Result, Row, results_of, write_results
-from benchmarks.steps.files import TurnLoader, forget, stall_values
-from benchmarks.steps.launches import gpu_values
-from benchmarks.steps.measurement import Contestant, measure, place
-from benchmarks.steps.peers import COMPILED_ON_CPU, ON_CPU, ON_GPU, OURS, PLAIN, Size
+from benchmarks.steps import end_to_end, epochs
+from benchmarks.steps.limits import Budget
+from benchmarks.steps.losses import LossCheck
+from benchmarks.steps.measurement import NO_TIME, Race, place
+from benchmarks.steps.peers import (
+    COMPILED_ON_CPU,
+    COMPILED_ON_GPU,
+    ON_CPU,
+    ON_GPU,
+    OURS,
+    PLAIN,
+    StepPeer,
+    StepSize,
+    take_turn,
+)
 from benchmarks.steps.roofline import matrix_rate, roofline_rows, take_apart
+from benchmarks.steps.trainee import Trainee
 from benchmarks.timing import Clock
-from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
-from tdn.pipelines.subprocess_workers import usable_cores
-from tdn.training.precision import choose_precision
 
 RESULTS = Path(__file__).parents[1] / "results"
 STEP = ("model", "segments", "pixels", "clips", "peer", "precision")
@@ -37,19 +43,38 @@ FILES = ("model", "segments", "pixels", "clips", "source", "cache")
 """and of training from files."""
 SIZES = {
     "cuda": (
-        Size("tdn_resnet50", 8, 224, 16),
-        Size("tdn_resnet50", 16, 224, 8),
-        Size("tdn_resnet101", 8, 224, 16),
+        StepSize("tdn_resnet50", 8, 224, 16),
+        StepSize("tdn_resnet50", 16, 224, 8),
+        StepSize("tdn_resnet101", 8, 224, 16),
     ),
-    "cpu": (Size("tdn_resnet50", 8, 112, 1),),
+    "cpu": (StepSize("tdn_resnet50", 8, 112, 1),),
 }
-FROM_FILES = {"cuda": Size("tdn_resnet50", 8, 224, 16), "cpu": Size("tdn_resnet18", 8, 112, 4)}
-FILES_MADE = 32
+CACHES = ("warm", "cold")
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 26}
+RACE_WEIGHT = 10.0
+TURNS = 5
+"""Of the whole step whose operators are taken apart."""
+
+
+class Job(NamedTuple):
+    """Rows that are made together."""
+
+    benchmark: str
+    columns: tuple[str, ...]
+    """That say what was measured."""
+    weight: float
+    """Of its share in the time that is left; of what comes last, each may take all of that."""
+    work: Callable[[Budget], list[Row]]
+    case: Row
+    """Of its row if it fails."""
+    is_last: bool = False
+    """Whether it needs a compiler, and so a time that nobody knows."""
 
 
 def measure_all(options: argparse.Namespace) -> list[Result]:
     """Measure what the command line asks for, until its time is up; rows are written as they come.
+
+    First what needs no compiler, of all sizes; then the rest.
 
     Returns:
         All rows, in their form of files.
@@ -57,111 +82,120 @@ def measure_all(options: argparse.Namespace) -> list[Result]:
     device = torch.device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    torch.backends.cudnn.benchmark = True  # as in training
     where = surroundings(options.device)
     output = options.output or RESULTS / f"training-{slug(str(where['device']))}.jsonl"
-    end = time.monotonic() + 60 * options.minutes
+    budget = Budget(60 * options.minutes)
     results: list[Result] = []
-    for name, columns, work in _jobs(options, device):
-        began = time.monotonic()
-        if began > end:
-            rows: list[Row] = [{"left_out": f"the {options.minutes:g} minutes were up"}]
-        else:
-            rows = list(work())
-            progress(f"{name}: {time.monotonic() - began:.0f} s")
-        results += results_of(name, columns, rows, where)
+    with _kept(options.data) as folder:
+        jobs = list(_jobs(options, device, folder))
+        for number, job in enumerate(jobs):
+            began = time.monotonic()
+            share = 1.0 if job.is_last else job.weight / _weight(jobs[number:])
+            try:
+                rows = job.work(budget.share(share))
+            except Exception as error:  # whatever a GPU has to say
+                rows = [job.case | {"error": described(error)}]
+            results += results_of(job.benchmark, job.columns, rows, where)
+            write_results(output, results)
+            progress(f"{job.benchmark} {job.case}: {time.monotonic() - began:.0f} s")
+    if "files" in options.parts:
+        gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+        rows = epochs.epoch_rows(results, gpus)
+        results += results_of("epoch", epochs.CASE, rows, where)
         write_results(output, results)
     return results
 
 
-def _jobs(
-    options: argparse.Namespace, device: torch.device
-) -> Iterator[tuple[str, tuple[str, ...], Callable[[], object]]]:
-    """Benchmark, its columns of a case, and what makes its rows."""
-    sizes = options.sizes or SIZES[device.type][: 1 if options.quick else None]
-    if "steps" in options.parts:
-        for size in sizes:
-            yield "training", STEP, partial(_steps, size, device, options)
-    if "roofline" in options.parts:
-        yield "roofline", ROOFLINE, partial(_roofline, sizes[0], device)
-    if "files" in options.parts:
-        for source in options.sources:
-            yield "from_files", FILES, partial(_from_files, source, device, options)
-
-
-def _steps(size: Size, device: torch.device, options: argparse.Namespace) -> list[Row]:
-    peers = ON_GPU if device.type == "cuda" else ON_CPU
-    if device.type == "cpu" and options.compile:
-        peers = (*peers, *COMPILED_ON_CPU)
-    rows, contestants = measure(peers, size, device, options.rounds, options.steps)
-    for row in rows:
-        contestant = contestants.get(str(row["peer"]))
-        if device.type == "cuda" and contestant is not None:
-            row |= gpu_values(contestant.whole_step)
-    return rows
-
-
-def _roofline(size: Size, device: torch.device) -> list[Row]:
-    clock = Clock(device.type, COPIED[device.type])
-    rows = []
-    for peer in (PLAIN, OURS):
-        peer = peer if device.type == "cuda" else peer.without_gpu()
-        contestant = Contestant(peer, size, device)
-        rate = matrix_rate(clock, choose_precision(peer.precision, device))
-        parts = take_apart(contestant.whole_step, device.type, rate, 1e9 * clock.copy)
-        rows += roofline_rows(place(peer, size), parts, rate, 1e9 * clock.copy)
-    return rows
-
-
-def _from_files(source: str, device: torch.device, options: argparse.Namespace) -> list[Row]:
-    size = FROM_FILES[device.type]
-    row: Row = {
-        **{"model": size.model, "segments": size.segments, "pixels": size.pixels},
-        **{"clips": size.clips, "source": source},
-    }
-    if encoder := missing_encoder(source):
-        return [row | {"cache": "warm", "left_out": f"PyAV has no encoder {encoder} here"}]
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="tdn-clips-") as temporary:
-        folder = options.data or Path(temporary)
-        recipe = Recipe(max(FILES_MADE, 2 * size.clips))
-        listed = make_clips(folder, source, recipe, usable_cores())
-        paths = [path for path in listed.parent.rglob("*") if path.is_file() and path != listed]
-        for cache, before in (("warm", lambda: None), ("cold", partial(forget, paths))):
-            try:
-                values = _stall(listed, size, device, options, before)
-            except Exception as error:  # whatever a decoder has to say
-                values = {"error": described(error)}
-            rows.append(row | {"cache": cache} | values)
-    return rows
-
-
-def _stall(
-    listed: Path,
-    size: Size,
-    device: torch.device,
-    options: argparse.Namespace,
-    before: Callable[[], object],
-) -> Row:
-    config = Config(
-        model=ModelConfig(
-            name=size.model, num_segments=size.segments, num_classes=CLASSES, dropout=0.0
-        ),
-        data=DataConfig(
-            train_list=str(listed),
-            validation_list=str(listed),
-            batch_size=size.clips,
-            crop_size=size.pixels,
-            short_side=size.pixels * 8 // 7,
-        ),
-        training=TrainingConfig(
-            device=device.type, epochs=1, log_every=options.steps, cpu_threads=options.threads
-        ),
-        logging=LoggingConfig(progress=False, tensorboard=False),
+def _weight(jobs: Sequence[Job]) -> float:
+    """Of jobs, those that come last taken as one."""
+    return sum(job.weight for job in jobs if not job.is_last) + max(
+        (job.weight for job in jobs if job.is_last), default=0.0
     )
-    config.schedule.name = "constant"
-    batch = resident_batch(config, device)
-    with closing(tdn.create_loader(config, split="train")) as files:
-        loader = TurnLoader(files, batch, options.rounds, options.steps, device.type, before)
-        run(config, loader)
-    return stall_values(loader, size.clips)
+
+
+@contextmanager
+def _kept(folder: Path | None) -> Iterator[Path]:
+    """The folder that was given, or one for as long as the context lasts."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="tdn-clips-") as temporary:
+        yield Path(temporary)
+
+
+def _jobs(options: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[Job]:
+    on_gpu = device.type == "cuda"
+    sizes = options.sizes or SIZES[device.type][: 1 if options.quick else None]
+    races = [Race(size, device, options, LossCheck(size, device)) for size in sizes]
+    if "steps" in options.parts:
+        for race in races:
+            peers = ON_GPU if on_gpu else ON_CPU
+            yield _race_job(race, peers, peers)
+    if "roofline" in options.parts:
+        for peer in (PLAIN, OURS):
+            yield _roofline_job(peer if on_gpu else peer.without_gpu(), sizes[0], device)
+    if "files" in options.parts:
+        yield from _file_jobs(options, device, folder)
+    if "steps" in options.parts and (on_gpu or options.compile):
+        for race in races:
+            plain = PLAIN if on_gpu else PLAIN.without_gpu()
+            for peer in COMPILED_ON_GPU if on_gpu else COMPILED_ON_CPU:
+                yield _race_job(race, (plain, peer), (peer,), is_last=True)
+
+
+def _race_job(
+    race: Race,
+    peers: tuple[StepPeer, ...],
+    wanted: tuple[StepPeer, ...],
+    is_last: bool = False,
+) -> Job:
+    """Peers that take turns; rows of some of them."""
+    names = {peer.name for peer in wanted}
+
+    def work(budget: Budget) -> list[Row]:
+        return [row for row in race.rows(peers, budget) if row["peer"] in names]
+
+    case = place(wanted[0], race.size)
+    return Job("training", STEP, RACE_WEIGHT, work, case, is_last)
+
+
+def _roofline_job(peer: StepPeer, size: StepSize, device: torch.device) -> Job:
+    case = place(peer, size) | {"operator": "all"}
+
+    def work(budget: Budget) -> list[Row]:
+        if budget.left < 0:
+            return [case | {"left_out": NO_TIME}]
+        clock = Clock(device.type, COPIED[device.type])
+        copy = 1e9 * clock.copy
+        trainee = Trainee(peer, size, device)
+        rate = matrix_rate(clock, take_turn(peer, device))
+        for _ in range(TURNS):
+            trainee.turn(1)
+        parts = take_apart(trainee.whole_step, device.type, rate, copy)
+        return roofline_rows(place(peer, size), parts, trainee.times.ms, rate, copy)
+
+    return Job("roofline", ROOFLINE, 2, work, case)
+
+
+def _file_jobs(options: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[Job]:
+    rounds = max(1, options.rounds // 2)
+    sizes = end_to_end.SIZES[device.type][: 1 if options.quick else None]
+    for size in sizes:
+        case = end_to_end.case(size, end_to_end.MEMORY, "none")
+
+        def control(budget: Budget, size: StepSize = size, case: Row = case) -> list[Row]:
+            if budget.left < 0:
+                return [case | {"left_out": NO_TIME}]
+            return [case | end_to_end.control(size, device, rounds, options.threads)]
+
+        yield Job("from_files", FILES, 1, control, case)
+    for size in sizes:
+        for source in options.sources:
+            if size != sizes[0] and source not in end_to_end.TARGETED:
+                continue
+            caches = CACHES if size == sizes[0] else CACHES[:1]
+            work = partial(
+                end_to_end.measure_source, size, source, caches, folder, device, rounds,
+                options.threads,
+            )  # fmt: skip
+            yield Job("from_files", FILES, 2, work, end_to_end.case(size, source, "warm"))

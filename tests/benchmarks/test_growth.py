@@ -5,7 +5,7 @@ import torch
 
 from benchmarks import growth
 from benchmarks.rows import read_results
-from benchmarks.steps.peers import Size
+from benchmarks.steps.peers import StepSize
 
 
 def test_one_thing_is_varied_at_a_time():
@@ -23,7 +23,7 @@ def test_workers_are_powers_of_two_and_all():
 
 
 def test_rows_of_a_small_network(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(growth.MIDDLE, "cpu", Size("tdn_resnet10", 2, 48, 1))
+    monkeypatch.setitem(growth.MIDDLE, "cpu", StepSize("tdn_resnet10", 2, 48, 1))
     monkeypatch.setitem(growth.ALONG, "cpu", {"clips": (1, 2), "segments": (2, 4)})
     monkeypatch.setattr(growth, "usable_cores", lambda: 1)
     output = tmp_path / "rows.jsonl"
@@ -39,7 +39,7 @@ def test_rows_of_a_small_network(tmp_path, monkeypatch, capsys):
 
 
 def test_what_does_not_fit_says_why():
-    row = growth.step_values(Size("tdn_resnet10", 2, 16, 1), torch.device("cpu"), steps=1)
+    row = growth.step_values(StepSize("tdn_resnet10", 2, 16, 1), torch.device("cpu"), steps=1)
     assert "16x16" in row["error"]
     assert "ms" not in row
 

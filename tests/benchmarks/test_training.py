@@ -1,23 +1,40 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 
 from benchmarks import training
-from benchmarks.rows import read_results
-from benchmarks.steps import measurement, session
-from benchmarks.steps.files import AHEAD, TurnLoader, forget, stall_values
-from benchmarks.steps.launches import covered
-from benchmarks.steps.peers import COMPILED, ON_CPU, OURS, PLAIN, Size, make_step
-from benchmarks.steps.roofline import take_apart
+from benchmarks.clips.data import JPEG, SHORT_GOP
+from benchmarks.rows import Result, read_results
+from benchmarks.steps import end_to_end, losses, peers, trainee
+from benchmarks.steps.epochs import epoch_rows
+from benchmarks.steps.files import AHEAD, TurnLoader, batches_of_a_turn, stall_values
+from benchmarks.steps.launches import covered, of_events
+from benchmarks.steps.limits import Budget, limited
+from benchmarks.steps.losses import LossCheck
+from benchmarks.steps.measurement import Race
+from benchmarks.steps.memory import peak
+from benchmarks.steps.page_cache import cached_percent, forget, read
+from benchmarks.steps.peers import COMPILED, ON_CPU, OURS, PLAIN, StepSize, make_step, take_turn
+from benchmarks.steps.roofline import MARK, marked_ms, moved_bytes, take_apart
+from benchmarks.steps.trainee import take_turns
+from benchmarks.targets import COMPILED as TARGETS_COMPILED
+from benchmarks.targets import PLAIN as TARGETS_PLAIN
+from benchmarks.targets import judge
 
 CPU = torch.device("cpu")
-TINY = Size("tdn_resnet10", 2, 48, 1)
+TINY = StepSize("tdn_resnet10", 2, 48, 1)
 WORDS = ("--sizes", "tdn_resnet10,2,48,1", "--rounds", "2", "--threads", "1")
+OPTIONS = argparse.Namespace(rounds=1, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +49,11 @@ def test_all_peers_train_the_same_network(results):
     assert [row["peer"] for row in rows] == [peer.name for peer in ON_CPU]
     for row in rows:
         assert row["losses"] == pytest.approx(rows[0]["losses"], abs=1e-3)
-        parts = [row[f"{part}_ms"] for part in measurement.PARTS]
+        assert row["losses"][0] - row["losses"][-1] > 0.1
+        parts = [row[f"{part}_ms"] for part in trainee.PARTS]
         assert min(parts) > 0
         assert row["ms_low"] <= row["ms"] <= row["ms_high"]
+        assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
         assert row["clips_per_s"] == pytest.approx(1e3 / row["ms"], rel=1e-2)
     assert rows[0]["ratio"] == rows[0]["cpu_ratio"] == 1
 
@@ -46,7 +65,8 @@ def test_gaps_belong_to_operators_of_the_step(results):
         assert whole["operator"] == "all"
         assert len(gaps) == 3
         assert all(gap["operator"].startswith("aten.") for gap in gaps)
-        assert sum(gap["ms"] for gap in gaps) <= whole["ms"]
+        assert sum(gap["ms"] for gap in gaps) <= whole["operators_ms"]
+        assert whole["ms_low"] <= whole["ms"] <= whole["ms_high"]
         shares = [gap["gap_percent_of_step"] for gap in gaps]
         assert shares == sorted(shares, reverse=True)
 
@@ -71,33 +91,165 @@ def test_both_passes_and_the_update_are_taken_apart():
     assert any("sgd" in name for name in parts)
 
 
+def test_what_is_shown_again_and_again_is_moved_once():
+    assert moved_bytes(torch.zeros(3, 1).expand(3, 100)) == 12
+    both = torch.zeros(4, 8)
+    assert moved_bytes([both, (both, torch.zeros(2))]) == 4 * (32 + 2)
+
+
+def event(name, device=DeviceType.CPU, start=0.0, end=0.0, annotation=False, **totals):
+    return SimpleNamespace(
+        name=name,
+        device_type=device,
+        is_user_annotation=annotation,
+        time_range=SimpleNamespace(start=start, end=end),
+        **totals,
+    )
+
+
+def test_operators_are_timed_where_the_program_marks_them():
+    name, on_gpu = f"{MARK}aten.mm", DeviceType.CUDA
+    events = [
+        event(name, annotation=True, cpu_time_total=900, device_time_total=200),
+        event(name, on_gpu, annotation=True, cpu_time_total=0, device_time_total=700),
+        event(name, annotation=True, cpu_time_total=100, device_time_total=50),
+        event("aten::mm", cpu_time_total=100, device_time_total=50),
+    ]
+    assert marked_ms(events, "cuda") == {"aten.mm": 0.25}
+    assert marked_ms(events, "cpu") == {"aten.mm": 1.0}
+
+
+def test_launches_kernels_and_copies_are_told_apart():
+    gpu = DeviceType.CUDA
+    events = [
+        event("Optimizer.step#SGD.step", gpu, 0, 100, annotation=True),
+        event("Optimizer.step#SGD.step", annotation=True),
+        event("cudaLaunchKernel"),
+        event("cuLaunchKernelEx"),
+        event("cudaGraphLaunch"),
+        event("cudaMemcpyAsync"),
+        event("cudaStreamSynchronize"),
+        *[event("sm90_gemm", gpu, start, start + 10) for start in (0, 10, 40, 50)],
+        event("Memcpy HtoD (Pinned -> Device)", gpu, 20, 30),
+        event("Memset (Device)", gpu, 60, 64),
+        event("Memcpy DtoH (Device -> Pinned)", gpu, 64, 70),
+    ]
+    row = of_events(events, 2)
+    assert (row["launches"], row["kernels"], row["copies"]) == (1.5, 2, 1.5)
+    assert row["copy_ms"] == 0.005
+    assert row["gpu_busy_percent"] == pytest.approx(100 * 60 / 70, abs=0.1)
+
+
 def test_a_peer_that_trains_another_network_is_wrong(tmp_path, monkeypatch, capsys):
-    def other(peer, size, device):
-        step = make_step(peer, size, device)
+    def other(peer, size, device, backwards=False):
+        step = make_step(peer, size, device, backwards)
         if peer.ours:
             nn.init.normal_(step._parameters[-2])
         return step
 
-    monkeypatch.setattr(measurement, "make_step", other)
+    monkeypatch.setattr(losses, "make_step", other)
     output = tmp_path / "rows.jsonl"
     assert training.main([*WORDS, "--parts", "steps", "--output", str(output)]) == 1
-    *_, ours = read_results(output)
+    rows = read_results(output)
+    ours = next(row for row in rows if row.case["peer"] == OURS.name)
     assert "step 1" in ours.values["wrong"]
     assert "ms" not in ours.values
     assert "wrong: loss" in capsys.readouterr().out
 
 
-def test_a_peer_that_fails_does_not_end_the_run(monkeypatch):
-    def failing(peer, size, device):
+def test_a_step_that_learns_something_else_is_wrong():
+    """Half the learning rate: the first loss is right."""
+    check = LossCheck(TINY, CPU)
+    assert check.size.clips == losses.CLIPS
+    half = [check.reference[0]]
+    half += [(one + two) / 2 for one, two in itertools.pairwise(check.reference)]
+    assert check.problem(check.reference, "fp32") is None
+    assert "step 2" in check.problem(half, "fp32")
+
+
+def test_nobody_is_judged_where_the_reference_fails(monkeypatch):
+    def failing(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(losses, "make_step", failing)
+    race = Race(TINY, CPU, OPTIONS, LossCheck(TINY, CPU))
+    rows = race.rows(ON_CPU, Budget(100))
+    assert all("reference of the losses failed" in row["error"] for row in rows)
+    failed = Result("training", {"peer": PLAIN.name}, {"error": "no memory"}, {})
+    assert not training.is_good([failed])
+
+
+def test_a_peer_that_fails_or_has_no_time_does_not_end_the_run(monkeypatch):
+    def failing(peer, size, device, backwards=False):
         if peer.name == COMPILED.name:
             raise RuntimeError("no compiler\nat all")
-        return make_step(peer.without_gpu(), size, device)
+        if peer.name == "slow":
+            time.sleep(60)
+        return make_step(peer, size, device, backwards)
 
-    monkeypatch.setattr(measurement, "make_step", failing)
-    peers = tuple(dataclasses.replace(p, precision="fp32") for p in (PLAIN, COMPILED, OURS))
-    rows, ran = measurement.measure(peers, TINY, CPU, rounds=1, steps=1)
-    assert rows[1]["error"] == "RuntimeError: no compiler"
-    assert list(ran) == [PLAIN.name, OURS.name]
+    monkeypatch.setattr(trainee, "make_step", failing)
+    plain, compiled, ours = (peer.without_gpu() for peer in (PLAIN, COMPILED, OURS))
+    slow = dataclasses.replace(compiled, name="slow")
+    check = LossCheck(TINY, CPU)
+    rows = Race(TINY, CPU, OPTIONS, check).rows((plain, compiled, ours), Budget(100))
+    assert [row.get("error") for row in rows] == [None, "RuntimeError: no compiler", None]
+    assert rows[2]["ratio"] > 0
+    rows = Race(TINY, CPU, OPTIONS, check).rows((slow,), Budget(0.2))
+    assert "TimeoutError" in rows[0]["error"]
+    rows = Race(TINY, CPU, OPTIONS, check).rows((plain, ours), Budget(-1))
+    assert all("left_out" in row for row in rows)
+
+
+def test_what_takes_too_long_is_ended_and_nothing_else():
+    with pytest.raises(TimeoutError), limited(0.05):
+        time.sleep(10)
+    with limited(0.05):
+        pass
+    time.sleep(0.1)
+
+
+def test_everybody_has_as_many_turns_and_nobody_is_always_first():
+    class Taking:
+        def __init__(self, name):
+            self.name = name
+
+        def turn(self, steps):
+            order.extend([self.name] * steps)
+
+        def split_turn(self, steps):
+            """Takes no turn of its own."""
+
+    order = []
+    take_turns([Taking(name) for name in "abc"], 6, 1, lambda number: number < 9)
+    rounds = ["".join(order[start : start + 3]) for start in range(0, 18, 3)]
+    assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
+    assert {each[0] for each in rounds} == {each[-1] for each in rounds} == {"a", "b", "c"}
+    order.clear()
+    take_turns([Taking("a")], 6, 1, lambda number: number < 2)
+    assert order == ["a", "a"]
+
+
+def test_who_sets_nothing_has_torch_s_defaults():
+    gpu = torch.device("cuda")
+    for peer, convs, products in (
+        (PLAIN, True, "highest"),
+        (peers.STRICT, False, "highest"),
+        (OURS.without_gpu(), False, "highest"),
+    ):
+        take_turn(peer, CPU if peer.ours else gpu)
+        assert torch.backends.cudnn.allow_tf32 == convs
+        assert torch.get_float32_matmul_precision() == products
+        assert torch.backends.cudnn.benchmark
+
+
+def test_the_peak_is_that_of_the_step_alone(monkeypatch):
+    calls = []
+    for name in ("synchronize", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: calls.append(name))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: calls.append("read") or 7)
+    assert peak(lambda: calls.append("step")) == 7
+    assert calls.index("reset_peak_memory_stats") < calls.index("step") < calls.index("read")
+    assert calls[calls.index("read") - 1] == "synchronize"
 
 
 class Clock:
@@ -110,66 +262,135 @@ class Clock:
 
 
 def test_the_stall_is_what_a_step_from_files_takes_longer(monkeypatch):
-    """A step takes 1 s; the files make one wait 0.25 s, but not for what is ready."""
+    """A step takes 1 s; the files make one wait 0.25 s, and when they are opened for long."""
     clock = Clock()
-    monkeypatch.setattr("benchmarks.steps.files.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("tdn.training.clock.time.perf_counter", lambda: clock.now)
+    kinds = []
 
-    class Files:
-        ready = AHEAD
-
-        def set_epoch(self, epoch):
-            del epoch
-
-        def __iter__(self):
-            for number in range(5):
-                clock.work(0 if self.ready > 0 else 0.25)
-                self.ready -= 1
-                yield f"file {number}"
-
-    files, forgotten = Files(), []
-
-    def before():
-        forgotten.append(clock.now)
-        files.ready = AHEAD
+    def files():
+        clock.work(100.0)
+        kinds.append("files")
+        for number in range(batches_of_a_turn(3)):
+            clock.work(0.25)
+            yield f"file {number}"
 
     class Memory(list):
         labels = (0, 1)
 
-    loader = TurnLoader(files, Memory(), 2, 3, "cpu", before)
+    loader = TurnLoader(files, Memory(), 2, 3, "cpu")
     given = []
     for batch in loader:
         given.append(batch)
         clock.work(1.0)
     assert len(given) == loader.listed // 2
-    assert len(forgotten) == 3
-    assert loader.memory == [1.0, 1.0, 1.0]
-    assert loader.files == [1.25, 1.25, 1.25]
+    from_files = [isinstance(batch, str) for batch in given]
+    turn = [True] * (AHEAD + 3)
+    memory = [False] * (AHEAD + 3)
+    assert from_files == [False] * AHEAD + turn + memory + memory + turn + [False]
+    assert kinds == ["files", "files"]
+    assert loader.memory == [(1.0, 0.0)] * 2
+    assert loader.files == [(1.25, 0.25)] * 2
     values = stall_values(loader, clips=2)
     assert values["stall_percent"] == pytest.approx(20.0)
+    assert values["wait_ms"] == pytest.approx(250.0)
     assert values["clips_per_s"] == pytest.approx(1.6)
-    assert values["turns"] == 2
+    assert (values["turns"], values["steps_of_a_turn"]) == (2, 3)
 
 
-def test_training_from_real_files(tmp_path):
+def lie_in_memory(folder):
+    """Whether a folder's files have no disk that they could be read from again."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    _, kind = max((m for m in mounts if folder.is_relative_to(m[0])), key=lambda m: len(m[0]))
+    return kind in ("tmpfs", "ramfs")
+
+
+def test_training_from_real_files(tmp_path, monkeypatch):
     output = tmp_path / "rows.jsonl"
-    words = ["--parts", "files", "--sources", "jpeg", "--rounds", "1", "--threads", "1"]
-    with pytest.MonkeyPatch.context() as patch:
-        small = Size("tdn_resnet10", 2, 48, 2)
-        patch.setitem(session.FROM_FILES, "cpu", small)
-        patch.setattr(session, "FILES_MADE", 8)
-        assert training.main([*words, "--data", str(tmp_path), "--output", str(output)]) == 0
-    warm, cold = read_results(output)
+    words = ["--parts", "files", "--sources", JPEG, "--rounds", "1", "--threads", "1"]
+    small = StepSize("tdn_resnet10", 2, 48, 1)
+    monkeypatch.setitem(end_to_end.SIZES, "cpu", (small,))
+    monkeypatch.setattr(end_to_end, "FILES_MADE", 2)
+    monkeypatch.setitem(end_to_end.TURN_SECONDS, "cpu", 0.0)
+    assert training.main([*words, "--data", str(tmp_path), "--output", str(output)]) == 0
+    control, warm, cold, *estimates = read_results(output)
+    assert control.case["source"] == end_to_end.MEMORY
     assert (warm.case["cache"], cold.case["cache"]) == ("warm", "cold")
-    for result in (warm, cold):
-        assert result.values["files_ms"] > 0
-        assert result.values["stall_percent"] < 100
+    assert warm.values["cached_percent"] == 100
+    if lie_in_memory(tmp_path):
+        assert "does not forget" in cold.values["left_out"]
+    else:
+        assert cold.values["cached_percent"] < end_to_end.MOST_CACHED
+    for result in (warm,) if "left_out" in cold.values else (warm, cold):
+        assert result.values["stall_percent"] == pytest.approx(
+            100 * (1 - result.values["memory_ms"] / result.values["files_ms"]), abs=0.1
+        )
+        assert 0 <= result.values["wait_ms"] <= result.values["files_ms"]
+        assert result.values["loader_clips_per_s"] > 0
+    assert control.values["wait_ms"] < control.values["files_ms"]
+    assert {result.case["gpus"] for result in estimates} == {1, 8, 64}
 
 
-def test_what_is_forgotten_is_still_there(tmp_path):
-    file = tmp_path / "a"
-    file.write_bytes(b"abc")
-    forget([file])
-    assert file.read_bytes() == b"abc"
+def test_files_are_forgotten_and_read(tmp_path):
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        path.write_bytes(bytes(100_000))
+    read(paths)
+    assert cached_percent(paths) == 100
+    forget(paths[:1])
+    assert cached_percent(paths) == (100 if lie_in_memory(tmp_path) else 50)
+    assert paths[0].read_bytes() == bytes(100_000)
+
+
+GPU = {"cuda": "13.0", "device": "GPU"}
+
+
+def gpu_step(peer, clips_per_s=100.0, precision="bf16", **values):
+    case = {"model": "tdn_resnet50", "segments": 8, "pixels": 224, "clips": 16}
+    case |= {"peer": peer, "precision": precision}
+    return Result("training", case, {"clips_per_s": clips_per_s, **values}, GPU)
+
+
+def gpu_files(source, cache="warm", **values):
+    case = {"model": "tdn_resnet50", "segments": 8, "pixels": 224, "clips": 16}
+    return Result("from_files", case | {"source": source, "cache": cache}, values, GPU)
+
+
+def test_an_epoch_takes_as_long_as_the_slower_of_network_and_data():
+    """16 clips take the network 160 ms, and each of two GPUs waits 320 ms for its 16."""
+    results = [gpu_step("ours"), gpu_files(JPEG, loader_clips_per_s=100.0)]
+    rows = {(row["dataset"], row["gpus"]): row for row in epoch_rows(results, 2)}
+    row = rows["Kinetics-400", 8]
+    assert (row["compute_ms"], row["data_ms"], row["limit"]) == (160.0, 320.0, "the data")
+    assert row["epoch_minutes"] == pytest.approx(240_000 / 128 * 0.32 / 60, abs=0.01)
+    one = epoch_rows(results, 1)
+    assert all(row["limit"] == "the network" for row in one)
+    assert {row["gpus"] for row in one} == {1, 8, 64}
+    assert all("left_out" in row for row in epoch_rows(results[:1], 2))
+
+
+def test_targets_are_met_missed_or_not_measured():
+    assert {verdict.verdict for verdict in judge([])} == {"not measured"}
+    results = [
+        gpu_step(TARGETS_PLAIN, precision=peers.DEFAULTS, ratio=1.0, peak_mb=100.0),
+        gpu_step(TARGETS_COMPILED, ratio=2.5),
+        gpu_step("ours", ratio=2.0, peak_mb=50.0),
+        gpu_step("ours, torch.compile", ratio=3.5),
+        gpu_files(JPEG, stall_percent=2.0),
+        gpu_files(JPEG, "cold", stall_percent=4.0),
+        gpu_files(SHORT_GOP, stall_percent=1.0),
+    ]
+    step, compiled, memory, jpeg, video, cpu = judge(results)
+    assert (step.verdict, step.measured) == ("met", "3.50x")
+    assert compiled.verdict == "MISSED by 0.10x"
+    assert memory.verdict == video.verdict == "met"
+    assert jpeg.verdict == "MISSED by 1.00 %"
+    assert cpu.verdict == "not measured"
+    assert "MISSED by 0.10x" in training.report(results)
+    assert training.is_good(results)
+
+
+def test_targets_name_the_peers():
+    assert (PLAIN.name, COMPILED.name) == (TARGETS_PLAIN, TARGETS_COMPILED)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,189 @@
+"""Runs of the trainer from files of every source, in every state of the page cache."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+import tdn
+from benchmarks.clips.data import CLASSES, JPEG, SHORT_GOP, Recipe, make_clips, missing_encoder
+from benchmarks.common import described, synchronise
+from benchmarks.resident import configured_step, resident_batch
+from benchmarks.resident_run import run
+from benchmarks.rows import Row
+from benchmarks.steps.files import AHEAD, TurnLoader, batches_of_a_turn, stall_values
+from benchmarks.steps.limits import Budget
+from benchmarks.steps.measurement import NO_TIME
+from benchmarks.steps.page_cache import cached_percent, forget, read
+from benchmarks.steps.peers import StepSize
+from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
+from tdn.pipelines.loader import Batch
+from tdn.pipelines.subprocess_workers import usable_cores
+
+MEMORY = "memory"
+"""The source of the control: both turns are from memory, so that all of its stall is noise."""
+SIZES = {
+    "cuda": (
+        StepSize("tdn_resnet50", 8, 224, 16),
+        StepSize("tdn_resnet50", 16, 224, 8),
+        StepSize("tdn_resnet101", 8, 224, 16),
+    ),
+    "cpu": (StepSize("tdn_resnet18", 8, 64, 2),),
+}
+TARGETED = (JPEG, SHORT_GOP)
+"""Sources that sizes but the first one are measured with, from the page cache."""
+FILES_MADE = 16
+"""Different clips; copies of them make up the list, files of their own to the system."""
+TURN_SECONDS = {"cuda": 3.0, "cpu": 1.5}
+"""That a turn takes at least,"""
+LEAST_STEPS = 4
+"""and has."""
+WARM_UP = 3
+MOST_CACHED = 10.0
+"""Percent of cold files that may lie in memory."""
+
+
+def case(size: StepSize, source: str, cache: str) -> Row:
+    """What was measured, as columns."""
+    return {
+        **{"model": size.model, "segments": size.segments, "pixels": size.pixels},
+        **{"clips": size.clips, "source": source, "cache": cache},
+    }
+
+
+def control(size: StepSize, device: torch.device, rounds: int, threads: int) -> Row:
+    """Memory against memory: how far a stall of nothing seems to be from 0."""
+    config = _config(size, device, threads, Path())
+    batch = resident_batch(config, device)
+    steps = steps_of_a_turn(config, batch, device)
+    loader = TurnLoader(lambda: itertools.repeat(batch), batch, rounds, steps, device.type)
+    run(config, loader)
+    return stall_values(loader, size.clips)
+
+
+def measure_source(
+    size: StepSize,
+    source: str,
+    caches: Sequence[str],
+    folder: Path,
+    device: torch.device,
+    rounds: int,
+    threads: int,
+    budget: Budget,
+) -> list[Row]:
+    """A row for each state of the page cache, "warm" or "cold"."""
+    if encoder := missing_encoder(source):
+        reason = f"PyAV has no encoder {encoder} here"
+        return [case(size, source, cache) | {"left_out": reason} for cache in caches]
+    if budget.left < 0:
+        return [case(size, source, cache) | {"left_out": NO_TIME} for cache in caches]
+    config = _config(size, device, threads, Path())
+    batch = resident_batch(config, device)
+    steps = steps_of_a_turn(config, batch, device)
+    made = make_clips(folder, source, Recipe(FILES_MADE), usable_cores())
+    listed = spread(made, size.clips * batches_of_a_turn(steps))
+    rows = []
+    for cache in caches:
+        values: Row = {"left_out": NO_TIME}
+        if budget.left > 0:
+            try:
+                # The trainer's configuration names no files in the end: each run has its own.
+                config = _config(size, device, threads, listed)
+                values = _stall(config, batch, cache, rounds, steps)
+            except Exception as error:  # whatever a decoder has to say
+                values = {"error": described(error)}
+        rows.append(case(size, source, cache) | values)
+    return rows
+
+
+def _stall(config: Config, batch: Batch, cache: str, rounds: int, steps: int) -> Row:
+    listed, device = Path(config.data.train_list), batch.clips.device
+    paths = [path for path in listed.parent.rglob("*") if path.is_file() and path != listed]
+    prepare: Callable[[Sequence[Path]], None] = forget if cache == "cold" else read
+    cached: list[float] = []
+    epochs = itertools.count()
+    with closing(tdn.create_loader(config, split="train")) as files:
+
+        def opened() -> Iterator[Batch]:
+            files.close()  # what it holds ready was read before
+            prepare(paths)
+            cached.append(cached_percent(paths))
+            files.set_epoch(next(epochs))
+            return iter(files)
+
+        alone = loader_speed(opened(), config.data.batch_size, steps, device)
+        loader = TurnLoader(opened, batch, rounds, steps, device.type)
+        run(config, loader)
+    values: Row = {"cached_percent": round(max(cached) if cache == "cold" else min(cached), 1)}
+    if cache == "cold" and max(cached) > MOST_CACHED:
+        return values | {"left_out": "the system does not forget files here (posix_fadvise)"}
+    return values | stall_values(loader, config.data.batch_size) | {"loader_clips_per_s": alone}
+
+
+def loader_speed(batches: Iterator[Batch], clips: int, steps: int, device: torch.device) -> float:
+    """Clips a second of a loader that nobody makes wait."""
+    for _ in itertools.islice(batches, AHEAD):
+        pass
+    synchronise(device.type)
+    began = time.perf_counter()
+    for _ in itertools.islice(batches, steps):
+        pass
+    synchronise(device.type)
+    return round(clips * steps / (time.perf_counter() - began), 2)
+
+
+def steps_of_a_turn(config: Config, batch: Batch, device: torch.device) -> int:
+    """As many as take the time of a turn."""
+    step = configured_step(config, batch, device)
+    for _ in range(WARM_UP):
+        step()
+    synchronise(device.type)
+    began = time.perf_counter()
+    step()
+    synchronise(device.type)
+    taken = time.perf_counter() - began
+    return max(LEAST_STEPS, math.ceil(TURN_SECONDS[device.type] / taken))
+
+
+def spread(listed: Path, count: int) -> Path:
+    """A list of so many clips: copies of those of a list, again and again."""
+    home = listed.parent / f"copies-{count}"
+    lines = [line.split() for line in listed.read_text().splitlines()]
+    copies = []
+    for number in range(count):
+        name, *rest = lines[number % len(lines)]
+        copy = f"{number:05d}-{name}"
+        copies.append(" ".join((copy, *rest)) + "\n")
+        if not (home / copy).exists():
+            home.mkdir(exist_ok=True)
+            copier = shutil.copytree if (listed.parent / name).is_dir() else shutil.copyfile
+            copier(listed.parent / name, home / copy)
+    made = home / "list.txt"
+    made.write_text("".join(copies))
+    return made
+
+
+def _config(size: StepSize, device: torch.device, threads: int, listed: Path) -> Config:
+    config = Config(
+        model=ModelConfig(
+            name=size.model, num_segments=size.segments, num_classes=CLASSES, dropout=0.0
+        ),
+        data=DataConfig(
+            train_list=str(listed),
+            validation_list=str(listed),
+            batch_size=size.clips,
+            crop_size=size.pixels,
+            short_side=size.pixels * 8 // 7,
+        ),
+        training=TrainingConfig(device=device.type, epochs=1, cpu_threads=threads),
+        logging=LoggingConfig(progress=False, tensorboard=False),
+    )
+    config.schedule.name = "constant"
+    return config

@@ -1,0 +1,128 @@
+"""What this product is meant to reach, and whether results show that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.clips.data import JPEG, SHORT_GOP
+from benchmarks.rows import Result
+
+Results = Sequence[Result]
+PLAIN = "released code"
+COMPILED = "released code, AMP, channels_last, torch.compile"
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number to reach."""
+
+    name: str
+    bound: float
+    at_least: bool
+    """Else at most."""
+    unit: str
+    measured: Callable[[Results], float | None]
+    """None if it was not."""
+
+    @property
+    def text(self) -> str:
+        """The bound in words."""
+        return f"{'at least' if self.at_least else 'at most'} {self.bound:g}{self.unit}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target and what became of it."""
+
+    name: str
+    target: str
+    measured: str
+    verdict: str
+    """met, MISSED by how much, or not measured."""
+
+
+def judge(results: Results) -> list[Verdict]:
+    """A verdict on each target."""
+    return [_verdict(target, target.measured(results)) for target in TARGETS]
+
+
+def _verdict(target: Target, value: float | None) -> Verdict:
+    if value is None:
+        return Verdict(target.name, target.text, "-", "not measured")
+    short = target.bound - value if target.at_least else value - target.bound
+    verdict = "met" if short <= 0 else f"MISSED by {short:.2f}{target.unit}"
+    return Verdict(target.name, target.text, f"{value:.2f}{target.unit}", verdict)
+
+
+def _steps(results: Results, gpu: bool) -> Iterator[Result]:
+    """Training steps of ResNet-50 with 8 segments that were measured, on a GPU or on a CPU."""
+    for result in results:
+        case = result.case
+        if (
+            result.benchmark == "training"
+            and (case["model"], case["segments"]) == ("tdn_resnet50", 8)
+            and ("cuda" in result.where) == gpu
+        ):
+            yield result
+
+
+def _values(results: Results, gpu: bool, peer: str, name: str) -> list[float]:
+    return [
+        result.values[name]
+        for result in _steps(results, gpu)
+        if result.case["peer"] == peer and name in result.values
+    ]
+
+
+def _fastest(results: Results) -> float | None:
+    """Ours against the released code on a GPU, in bf16, compiled or not."""
+    found = [
+        result.values["ratio"]
+        for result in _steps(results, gpu=True)
+        if result.case["peer"].startswith(OURS)
+        and result.case["precision"] == "bf16"
+        and "ratio" in result.values
+    ]
+    return max(found, default=None)
+
+
+def _against_compiled(results: Results) -> float | None:
+    mine, theirs = _fastest(results), _values(results, True, COMPILED, "ratio")
+    return mine / theirs[-1] if mine is not None and theirs else None
+
+
+def _memory(results: Results) -> float | None:
+    mine, theirs = (_values(results, True, peer, "peak_mb") for peer in (OURS, PLAIN))
+    return mine[-1] / theirs[-1] if mine and theirs else None
+
+
+def _on_cpu(results: Results) -> float | None:
+    found = _values(results, False, OURS, "ratio")
+    return found[-1] if found else None
+
+
+def _stall(source: str) -> Callable[[Results], float | None]:
+    def measured(results: Results) -> float | None:
+        found = [
+            result.values["stall_percent"]
+            for result in results
+            if result.benchmark == "from_files"
+            and result.case["source"] == source
+            and "cuda" in result.where
+            and "stall_percent" in result.values
+        ]
+        return max(found, default=None)
+
+    return measured
+
+
+TARGETS = (
+    Target("GPU: step of R50, T=8, against the released code", 3, True, "x", _fastest),
+    Target("GPU: the same against AMP, torch.compile", 1.5, True, "x", _against_compiled),
+    Target("GPU: peak memory against the released code", 0.6, False, "x", _memory),
+    Target("GPU: stall, folders of JPEG", 3, False, " %", _stall(JPEG)),
+    Target("GPU: stall, video of short GOPs", 3, False, " %", _stall(SHORT_GOP)),
+    Target("CPU: step of R50, T=8, against the released code", 1.3, True, "x", _on_cpu),
+)
