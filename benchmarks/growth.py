@@ -34,7 +34,7 @@ import tdn
 from benchmarks.clips.data import CLASSES, Recipe, make_clips
 from benchmarks.clips.measurement import FOREIGN
 from benchmarks.clips.usage import Usage
-from benchmarks.common import aligned, described, progress, slug, surroundings
+from benchmarks.common import aligned, described, progress, results_file, surroundings
 from benchmarks.rows import Result, Row, results_of, write_results
 from benchmarks.steps.measurement import step_values as columns_of
 from benchmarks.steps.peers import OURS, StepSize
@@ -43,7 +43,6 @@ from benchmarks.timing import quantiles
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 from tdn.pipelines.subprocess_workers import usable_cores
 
-RESULTS = Path(__file__).parent / "results"
 CASE = ("along", "model", "segments", "pixels", "clips", "workers")
 """Columns that say what was measured."""
 MIDDLE = {"cpu": StepSize("tdn_resnet18", 8, 64, 2), "cuda": StepSize("tdn_resnet50", 8, 224, 8)}
@@ -119,7 +118,7 @@ def measure(options: argparse.Namespace) -> list[Result]:
     if options.threads:
         torch.set_num_threads(options.threads)
     where = surroundings(options.device)
-    output = options.output or RESULTS / f"growth-{slug(str(where['device']))}.jsonl"
+    output = options.output or results_file("growth", options.device)
     end = time.monotonic() + 60 * options.minutes
     jobs: list[tuple[Row, Callable[[], Row]]] = [
         (

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.common import described, progress, slug, surroundings
+from benchmarks.common import described, progress, results_file, surroundings
 from benchmarks.rows import Result, Row, results_of, write_results
 from benchmarks.steps import end_to_end, epochs
 from benchmarks.steps.limits import Budget
@@ -34,7 +34,6 @@ from benchmarks.steps.roofline import matrix_rate, roofline_rows, take_apart
 from benchmarks.steps.trainee import Trainee
 from benchmarks.timing import Clock
 
-RESULTS = Path(__file__).parents[1] / "results"
 STEP = ("model", "segments", "pixels", "clips", "peer", "precision")
 """Columns that say what was measured of steps,"""
 ROOFLINE = (*STEP, "operator")
@@ -83,7 +82,7 @@ def measure_all(options: argparse.Namespace) -> list[Result]:
     if options.threads:
         torch.set_num_threads(options.threads)
     where = surroundings(options.device)
-    output = options.output or RESULTS / f"training-{slug(str(where['device']))}.jsonl"
+    output = options.output or results_file("training", options.device)
     budget = Budget(60 * options.minutes)
     results: list[Result] = []
     with _kept(options.data) as folder:
