@@ -81,7 +81,9 @@ def _run(config: LaunchConfig, program: str, arguments: list[str]) -> int:
     except EndedError:
         pass
     except (RendezvousError, dist.DistError) as error:
-        return _no_meeting(config, error, agent.status)
+        # The first node may be gone before this one sees that its processes end likewise.
+        final = [status for status in agent.left if status in FINAL]
+        return _no_meeting(config, error, final[0] if final else agent.status)
     else:
         if result is not None and not result.is_failed():
             return 0
@@ -113,7 +115,7 @@ def _fixed_place(config: LaunchConfig) -> tuple[str | None, int | None]:
 def _no_meeting(config: LaunchConfig, error: Exception, failed: int | None = None) -> int:
     """Tell that the nodes do not meet, or do not again."""
     if failed in FINAL:
-        return shell_status(failed)
+        return failed
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, RendezvousTimeoutError):
         reason = "not enough nodes came"

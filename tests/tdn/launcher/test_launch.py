@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,10 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 
+if sys.argv[1] == "first-node":
+    while len(list(Path(sys.argv[2]).glob("*once.ready"))) < 2:
+        time.sleep(0.02)
+    sys.exit(75)
 what, note = sys.argv[1], Path(sys.argv[2], os.environ["RANK"] + sys.argv[1])
 main = os.environ["RANK"] == "0"
 asked = 0
@@ -52,7 +57,7 @@ class Launches:
         self._stack = stack
         (folder / "worker.py").write_text(WORKER)
 
-    def start(self, what: str) -> subprocess.Popen[str]:
+    def start(self, what: str, *words: str) -> subprocess.Popen[str]:
         """Start one whose processes do this."""
         script = self._folder / "worker.py"
         options = (
@@ -61,7 +66,7 @@ class Launches:
             *("--signals-to-handle=SIGTERM,SIGINT,SIGUSR2", "--local-ranks-filter=0"),
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "tdn.launcher", *options, script, what, self._folder],
+            [sys.executable, "-m", "tdn.launcher", *options, *words, script, what, self._folder],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -108,3 +113,15 @@ def test_a_launch_ends_as_its_processes_do(launches):
     assert "SIGKILL" in first
     assert "starting again, 1 of 1" in first
     assert "starting again" not in second
+
+
+def test_a_node_that_the_first_one_leaves_ends_as_its_processes_do(launches):
+    with socket.create_server(("", 0)) as listener:
+        port = listener.getsockname()[1]
+    place = ("--nnodes=2", f"--rdzv-endpoint=localhost:{port}", "--rdzv-id=pair")
+    first = launches.start("first-node", *place, "--rdzv-conf=is_host=1")
+    second = launches.start("once", *place, "--rdzv-conf=is_host=0")
+    assert end(first) == (75, [])
+    status, said = end(second)
+    assert status == 75
+    assert set(said) <= {"once", "saved"}
