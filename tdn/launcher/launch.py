@@ -116,7 +116,7 @@ def _no_meeting(config: LaunchConfig, error: Exception, failed: int | None = Non
     """Tell that the nodes do not meet, or do not again."""
     if failed in FINAL:
         return failed
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
     if isinstance(error, RendezvousTimeoutError):
         reason = "not enough nodes came"
     print(
