@@ -5,19 +5,27 @@
 
 Cases that stand on both sides are compared by the values that have a direction
 (``benchmarks.rows``): times, clips a second, bytes, ratios. What several files of a folder, or
-several rows, say of the same case are repeated runs: the median counts, and their range is noise,
-as is what a run itself says of its spread. A value got worse if it did by more than the noise of
-both sides together, and by more than the tolerance.
+several rows, say of the same case are repeated runs: the median counts. How far it may be off is
+told by its standard error, from the repeated runs and from the spread and the number of turns in
+each. A value got worse if it did by more than three standard errors of both sides together, and by
+more than the tolerance. With errors so large that a loss would not show, it is too noisy; it, and
+what was measured while others used the machine (``doubtful``), cannot be compared.
 
-Times of different devices say nothing about each other: then only those values are compared that
-are ratios within a run, such as ours against a peer.
+A case of ours that had values, and is gone or now wrong or an error, got worse, too; all cases that
+are missing are listed.
 
-Exit status: 0, or 1 if anything got worse, or 2 if there is nothing to compare.
+Times of different devices say nothing about each other, nor do those of other numbers of cores or
+threads or of another torch: then only those values are compared that are ratios within a run, such
+as ours against a peer.
+
+Exit status: 0; or 1 if anything got worse; else 2 if there is nothing to compare, or 3 if some
+values cannot be compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +35,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import aligned
-from benchmarks.rows import LESS, MORE, Result, read_results
+from benchmarks.rows import LESS, MORE, REASONS, Result, read_results
 from tdn.errors import UserError
 
 TOLERANCE = 0.05
@@ -35,18 +43,30 @@ RATIOS = frozenset({"ratio", "cpu_ratio", "efficiency", "percent_of_copy", "stal
 """Values that are ratios within a run, whatever the device; percentages of an overhead as well."""
 
 
+DOUBT = 3.0
+"""Standard errors that a value may be off."""
+MOST_NOISE = 0.3
+"""With more, a loss that matters would not show."""
+FEW = 5
+"""Turns of a run that does not say how many it had."""
+QUANTILES = 1.683
+"""Standard deviations between the 20 % and the 80 % quantile."""
+MEDIAN = 1.2533
+"""Standard error of a median over that of a mean."""
+
+
 @dataclass(frozen=True)
 class Value:
-    """A number, and what it was in other runs or could have been."""
+    """A number, and how far it may be off."""
 
     middle: float
-    low: float
-    high: float
+    error: float
+    """Standard error."""
 
     @property
-    def noise(self) -> float:
-        """Half of the range, relative."""
-        return (self.high - self.low) / 2 / abs(self.middle) if self.middle else 0.0
+    def relative_error(self) -> float:
+        """As a part of it."""
+        return self.error / abs(self.middle) if self.middle else 0.0
 
 
 @dataclass(frozen=True)
@@ -59,41 +79,92 @@ class Change:
     new: Value
     worse: float
     """By what part it got worse; negative if it got better."""
-    bound: float
-    """By what part it may, as noise and tolerance go."""
+    tolerance: float
+
+    @property
+    def noise(self) -> float:
+        """By what part it may have changed for no reason."""
+        return DOUBT * math.hypot(self.old.relative_error, self.new.relative_error)
+
+    @property
+    def bound(self) -> float:
+        """By what part it may, as noise and tolerance go."""
+        return max(self.tolerance, self.noise)
 
     @property
     def verdict(self) -> str:
-        """worse, better, or nothing if that is within the noise."""
+        """worse, better, too noisy, or nothing if it is as it was."""
         if self.worse > self.bound:
             return "worse"
-        return "better" if self.worse < -self.bound else ""
+        if self.worse < -self.bound:
+            return "better"
+        return "too noisy" if self.noise > MOST_NOISE else ""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A case that had values and has none now."""
+
+    case: str
+    why: str
+    ours: bool
+
+    @property
+    def verdict(self) -> str:
+        """worse if it is ours and nobody chose to leave it out, else missing."""
+        chosen = self.why.startswith(("absent", "left out", "benchmark"))
+        return "worse" if self.ours and not chosen else "missing"
 
 
 def compare(
     old: Iterable[Result], new: Iterable[Result], tolerance: float = TOLERANCE
 ) -> list[Change]:
-    """All values that stand on both sides.
+    """All values that stand on both sides, but for doubtful rows.
 
     Args:
         old: Results, repeated runs among them.
         new: The same.
         tolerance: The least part by which a value must change.
     """
-    before, after = _grouped(old), _grouped(new)
+    before, after = (_grouped(each for each in side if not _doubtful(each)) for side in (old, new))
     changes = []
     for key in before.keys() & after.keys():
         theirs, mine = before[key], after[key]
-        same = {result.where.get("device") for result in (*theirs, *mine)}
+        same = {result.machine for result in (*theirs, *mine)}
         for name in sorted(_names(theirs) & _names(mine)):
             if len(same) > 1 and not _is_ratio(name):
                 continue
             pair = _value(theirs, name), _value(mine, name)
             ratio = pair[1].middle / pair[0].middle if pair[0].middle else 1.0
             worse = (1 / ratio if ratio else float("inf")) - 1 if name in MORE else ratio - 1
-            bound = max(tolerance, pair[0].noise + pair[1].noise)
-            changes.append(Change(str(mine[0]), name, *pair, worse, bound))
+            changes.append(Change(str(mine[0]), name, *pair, worse, tolerance))
     return sorted(changes, key=lambda change: -change.worse)
+
+
+def missing(old: Iterable[Result], new: Iterable[Result]) -> list[Missing]:
+    """Cases that had values and have none now."""
+    before, after = _grouped(old), _grouped(new)
+    benchmarks = {results[0].benchmark for results in after.values()}
+    found = []
+    for key, results in before.items():
+        first = results[0]
+        if not _names(results) or (key in after and _names(after[key])):
+            continue
+        if first.benchmark not in benchmarks:
+            why = "benchmark was not run"
+        else:
+            why = next((_reason(result) for result in after.get(key, ())), "gone")
+        found.append(Missing(str(first), why, first.ours))
+    return found
+
+
+def _reason(result: Result) -> str:
+    told = (f"{name}: {result.values[name]}" for name in REASONS if name in result.values)
+    return next(told, "without values").replace("_", " ", 1)
+
+
+def _doubtful(result: Result) -> bool:
+    return bool(result.values.get("doubtful"))
 
 
 def _grouped(results: Iterable[Result]) -> Mapping[tuple[object, ...], list[Result]]:
@@ -121,18 +192,27 @@ def _is_ratio(name: str) -> bool:
 
 def _value(results: Sequence[Result], name: str) -> Value:
     """Of repeated runs."""
+    middles = [_plain(name, result.values[name]) for result in results]
+    within = [_error(result, name) for result in results]
+    error = math.sqrt(sum(each**2 for each in within)) / len(results)
+    if len(results) > 1:
+        between = MEDIAN * statistics.stdev(middles) / math.sqrt(len(results))
+        error = max(error, between)
+    return Value(statistics.median(middles), error)
 
-    def numbers(name: str) -> list[float]:
-        return [_plain(name, result.values[name]) for result in results if name in result.values]
 
-    middle = numbers(name)
-    low, high = numbers(f"{name}_low"), numbers(f"{name}_high")
-    if name.endswith("_percent"):
-        said = f"{name.removesuffix('_percent')}_error"
-        errors = [result.values.get(said, 0.0) for result in results]
-        low += [value - error / 100 for value, error in zip(middle, errors, strict=True)]
-        high += [value + error / 100 for value, error in zip(middle, errors, strict=True)]
-    return Value(statistics.median(middle), min((*middle, *low)), max((*middle, *high)))
+def _error(result: Result, name: str) -> float:
+    """Standard error of a value, as its run tells it."""
+    values = result.values
+    said = f"{name.removesuffix('_percent')}_error"
+    if said in values:
+        return float(values[said]) / (100 if name.endswith("_percent") else 1)
+    ends = [f"{name}_{end}" for end in ("low", "high")]
+    if not all(end in values for end in ends):
+        return 0.0
+    low, high = (_plain(name, values[end]) for end in ends)
+    turns = values.get("turns", values.get("rounds", FEW))
+    return MEDIAN * (high - low) / QUANTILES / math.sqrt(turns)
 
 
 def _plain(name: str, value: float) -> float:
@@ -140,8 +220,14 @@ def _plain(name: str, value: float) -> float:
     return 1 + value / 100 if "overhead_percent" in name or "stall_percent" in name else value
 
 
-def report(changes: Sequence[Change]) -> str:
-    """A table of what changed, and the number of what did not."""
+def report(changes: Sequence[Change], gone: Sequence[Missing], doubtful: int) -> str:
+    """Tables of what changed and of what is missing, and numbers of the rest.
+
+    Args:
+        changes: Of ``compare``.
+        gone: Of ``missing``.
+        doubtful: Rows that were not compared.
+    """
     told = [change for change in changes if change.verdict]
     lines = [
         (
@@ -156,9 +242,12 @@ def report(changes: Sequence[Change]) -> str:
         for change in told
     ]
     head = ("", "worse by", "noise", "value", "old", "new", "case")
-    table = map(str.rstrip, aligned([head, *lines], left=(0, 3, 6))) if lines else ()
-    same = f"{len(changes) - len(told)} of {len(changes)} values are as they were"
-    return "\n".join((*table, same))
+    parts = list(map(str.rstrip, aligned([head, *lines], left=(0, 3, 6)))) if lines else []
+    parts += [f"{each.verdict}: {each.case}: {each.why}" for each in gone]
+    parts.append(f"{len(changes) - len(told)} of {len(changes)} values are as they were")
+    if doubtful:
+        parts.append(f"{doubtful} rows are doubtful, others used the machine: not compared")
+    return "\n".join(parts)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -169,15 +258,21 @@ def main(words: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"benchmarks/compare.py: {error}", file=sys.stderr)
         return 2
-    changes = compare(old, new, options.tolerance)
-    if not changes:
+    changes, gone = compare(old, new, options.tolerance), missing(old, new)
+    doubtful = sum(map(_doubtful, (*old, *new)))
+    if not changes and not gone and not doubtful:
         print(
             f"benchmarks/compare.py: {options.old} and {options.new} have no case in common",
             file=sys.stderr,
         )
         return 2
-    print(report(changes))
-    return int(any(change.verdict == "worse" for change in changes))
+    print(report(changes, gone, doubtful))
+    verdicts = {each.verdict for each in (*changes, *gone)}
+    if "worse" in verdicts:
+        return 1
+    if not changes and not doubtful:
+        return 2
+    return 3 if doubtful or "too noisy" in verdicts else 0
 
 
 def _read(path: Path) -> list[Result]:

@@ -35,7 +35,7 @@ from benchmarks import trainer_overhead, yardsticks
 from benchmarks.clips.data import CLASSES, Recipe, make_clips
 from benchmarks.clips.peers import training_planner
 from benchmarks.common import surroundings
-from benchmarks.compare import Change, compare
+from benchmarks.compare import MEDIAN, Change, compare
 from benchmarks.resident import resident_batch
 from benchmarks.rows import Result, Row, results_of, write_results
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
@@ -53,10 +53,6 @@ CLIPS = Recipe(4, 16)
 TARGET = 112, 112
 TOLERANCE = 0.15
 """What a loss must exceed in any case: an eighth of ours, a copy here, a pass there."""
-DOUBT = 3.0
-"""Standard errors that a median may be off."""
-MOST_NOISE = 0.35
-"""With more, a part is measured again."""
 ROUNDS = 5
 ATTEMPTS = 3
 QUIET = 0.03
@@ -91,7 +87,7 @@ def error_of_median(values: Sequence[float]) -> float:
     """Standard error of the median, from the median deviation: a few outliers do not count."""
     middle = statistics.median(values)
     deviation = 1.4826 * statistics.median(abs(value - middle) for value in values)
-    return 1.2533 * deviation / math.sqrt(len(values))
+    return MEDIAN * deviation / math.sqrt(len(values))
 
 
 def cpu_time(work: Work) -> float:
@@ -200,11 +196,9 @@ def measure(part: str, rounds: int) -> Row:
         ratios = PARTS[part](rounds)
     row: Row = {"part": part, "expected": EXPECTED[part], "rounds": rounds}
     for name, found in zip(("cpu_ratio", "control"), ratios, strict=True):
-        middle, error = statistics.median(found), DOUBT * error_of_median(found)
         row |= {
-            name: round(middle, 4),
-            f"{name}_low": round(middle - error, 4),
-            f"{name}_high": round(middle + error, 4),
+            name: round(statistics.median(found), 4),
+            f"{name}_error": round(error_of_median(found), 4),
         }
     return row
 
@@ -230,7 +224,7 @@ def judge(row: Row) -> Change:
     """Ours beside what is expected of it, with the noise of this run."""
     control = {
         f"cpu_ratio{end}": row["expected"] * row[f"control{end}"]  # type: ignore[operator]
-        for end in ("", "_low", "_high")
+        for end in ("", "_error")
     }
     old, new = (results_of("gate", ("part",), [each], {}) for each in (row | control, row))
     (change,) = compare(old, new, TOLERANCE)
@@ -240,14 +234,13 @@ def judge(row: Row) -> Change:
 def verdict(part: str, rounds: int = ROUNDS) -> tuple[str, Row]:
     """What became of a part, and its row: "worse", "" or "too noisy".
 
-    It is worse if it is in each of some attempts, each of which takes longer than the one before:
-    what else a machine does may look like a loss once.
+    It is neither if it is not in one of some attempts, each of which takes longer than the one
+    before: what else a machine does may look like a loss once.
     """
     said = ""
     for attempt in range(1, ATTEMPTS + 1):
         row = measure(part, attempt * rounds)
-        change = judge(row)
-        said = "too noisy" if change.bound > MOST_NOISE else change.verdict
+        said = judge(row).verdict
         if said in ("", "better"):
             return "", row
     return said, row

@@ -5,7 +5,9 @@
      "where": {"device": "...", "torch": "2.13.0", "commit": "...", "date": "..."}}
 
 ``case`` says what was measured: the same case in two files can be compared. Of ``values`` those
-that have a direction can be (``LESS``, ``MORE``); NAME_low and NAME_high are its spread in the run.
+that have a direction can be (``LESS``, ``MORE``); NAME_low and NAME_high are the quantiles of its
+turns in the run, 20 and 80 %, whose number is "turns" or "rounds"; NAME_error is its standard
+error.
 A value that says why others are missing is text: "error", "wrong", "absent" or "left_out".
 """
 
@@ -56,6 +58,17 @@ class Result:
     def key(self) -> tuple[object, ...]:
         """What two results have in common that can be compared."""
         return self.benchmark, *(f"{name}={value}" for name, value in sorted(self.case.items()))
+
+    @property
+    def machine(self) -> tuple[object, ...]:
+        """What two results must have in common for their times to say something together."""
+        return tuple(self.where.get(name) for name in ("device", "cpus", "threads", "torch"))
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is of this product, and not of a peer."""
+        who = self.case.get("peer", self.case.get("contestant", "ours"))
+        return str(who).startswith("ours")
 
     @property
     def row(self) -> Row:
