@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO
 
@@ -35,7 +35,8 @@ import torch
 
 from benchmarks.clips.usage import descendants
 from benchmarks.common import RESULTS, aligned, results_file
-from benchmarks.rows import REASONS, read_results
+from benchmarks.rows import REASONS, read_all, read_results
+from benchmarks.targets import judge
 from tdn.errors import UserError
 
 HERE = Path(__file__).parent
@@ -211,6 +212,9 @@ def main(words: Sequence[str] | None = None) -> int:
         lines.append((part.name, f"{time.monotonic() - began:.0f}", *summary(problem, rows)))
         print(" ".join(lines[-1]), flush=True)
     print("\n".join(map(str.rstrip, aligned(lines, left=(0, 3, 4)))))
+    verdicts = [astuple(verdict) for verdict in judge(read_all(options.out))]
+    targets = aligned([("target", "demanded", "measured", "verdict"), *verdicts], left=(0, 1, 3))
+    print("\n".join(("", *map(str.rstrip, targets))))
     return status
 
 

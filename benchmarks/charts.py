@@ -3,7 +3,8 @@
     python -m benchmarks.charts            writes benchmarks/results/*.svg and README.md's tables
     python -m benchmarks.charts --check    whether all of that is current
 
-Every chart carries the checksum of the results that it shows. Tables stand in README.md between
+Every chart carries the checksums of the results that it shows, of the code that draws, and of the
+drawing itself. Tables stand in README.md between
 ``<!-- NAME: made by benchmarks.charts -->`` and ``<!-- end of NAME -->``.
 """
 
@@ -20,19 +21,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import plots
+from benchmarks.common import RESULTS
 from benchmarks.plots import PLOTS, draw
-from benchmarks.rows import Result, read_results
+from benchmarks.rows import Result, read_all
 from benchmarks.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
-SUM = re.compile(r"results sha256:([0-9a-f]{64})")
-
-
-def read_all(folder: Path) -> list[Result]:
-    """The results of all files."""
-    return [result for file in sorted(folder.glob("*.jsonl")) for result in read_results(file)]
+SUMS = re.compile(r"sha256 of results ([0-9a-f]{64}), code ([0-9a-f]{64}), drawing ([0-9a-f]{64})")
+NO_SUM = 64 * "0"
 
 
 def checksum(results: Iterable[Result]) -> str:
@@ -43,23 +41,49 @@ def checksum(results: Iterable[Result]) -> str:
     return digest.hexdigest()
 
 
+def note(shown: Sequence[Result]) -> str:
+    """What a chart carries, but for the checksum of the drawing."""
+    code = hashlib.sha256(Path(plots.__file__).read_bytes()).hexdigest()
+    return f"sha256 of results {checksum(shown)}, code {code}, drawing "
+
+
+def drawing_sum(text: str, own: str) -> str:
+    """The checksum of a drawing, from its file with or without it."""
+    return hashlib.sha256(text.replace(own, NO_SUM).encode()).hexdigest()
+
+
 def chart_problems(results: Sequence[Result], folder: Path) -> list[str]:
-    """Charts that do not show these results."""
+    """Charts that do not show these results, or not as they would be drawn now."""
     problems = []
     for name, plot in PLOTS.items():
-        shown = plot.select(results)
         file = folder / f"{name}.svg"
-        found = SUM.search(file.read_text()) if file.exists() else None
-        if bool(shown) != bool(found) or (found and found[1] != checksum(shown)):
-            problems.append(f"{file}: does not show the results")
+        text = file.read_text() if file.exists() else ""
+        if problem := _problem(text, plot.select(results)):
+            problems.append(f"{file}: {problem}")
     return problems
 
 
+def _problem(text: str, shown: Sequence[Result]) -> str:
+    """What is wrong with a chart, "" if nothing; no text is no chart."""
+    if not shown and not text:
+        return ""
+    found = SUMS.search(text)
+    if not shown or found is None or found[1] != checksum(shown):
+        return "does not show the results"
+    if not found[0].startswith(note(shown)):
+        return "is not as benchmarks/plots.py draws"
+    return "" if drawing_sum(text, found[3]) == found[3] else "was changed"
+
+
 def write_charts(results: Sequence[Result], folder: Path) -> None:
-    """Draw all charts for which there are results."""
+    """Draw all charts for which there are results; of others there is none."""
     for name, plot in PLOTS.items():
+        file = folder / f"{name}.svg"
+        file.unlink(missing_ok=True)
         if shown := plot.select(results):
-            draw(plot, shown, folder / f"{name}.svg", f"results sha256:{checksum(shown)}")
+            draw(plot, shown, file, note(shown) + NO_SUM)
+            text = file.read_text()
+            file.write_text(text.replace(NO_SUM, drawing_sum(text, NO_SUM)))
 
 
 def with_tables(

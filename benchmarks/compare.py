@@ -35,7 +35,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import aligned
-from benchmarks.rows import LESS, MORE, REASONS, Result, read_results
+from benchmarks.rows import LESS, MORE, REASONS, Result, read_all, read_results
 from tdn.errors import UserError
 
 TOLERANCE = 0.05
@@ -276,8 +276,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _read(path: Path) -> list[Result]:
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-    return [result for file in files for result in read_results(file)]
+    return read_all(path) if path.is_dir() else read_results(path)
 
 
 def _options(words: Sequence[str] | None) -> argparse.Namespace:

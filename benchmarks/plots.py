@@ -26,16 +26,22 @@ class Plot:
     paint: Callable[[Axes, Sequence[Result]], None]
     value: str
     """That a result must have."""
+    along: str | None = None
+    """What must have been varied, if that matters."""
+    least: int = 1
+    """Results; fewer make no chart."""
 
     def select(self, results: Sequence[Result]) -> list[Result]:
-        """Those of its benchmark that were measured; of several devices the last one's."""
+        """Those of its benchmark that were measured; of several machines the last one's."""
         found = [
             result
             for result in results
-            if result.benchmark == self.benchmark and self.value in result.values
+            if result.benchmark == self.benchmark
+            and self.value in result.values
+            and self.along in (None, result.case.get("along"))
         ]
-        last = found[-1].where.get("device") if found else None
-        return [result for result in found if result.where.get("device") == last]
+        shown = [result for result in found if result.machine == found[-1].machine]
+        return shown if len(shown) >= self.least else []
 
 
 def draw(plot: Plot, results: Sequence[Result], path: Path, note: str) -> None:
@@ -112,6 +118,8 @@ def _roofline(axes: Axes, results: Sequence[Result]) -> None:
 def _growth(axes: Axes, results: Sequence[Result]) -> None:
     for along in ("clips", "segments", "pixels"):
         mine = [result for result in results if result.case["along"] == along]
+        if not mine:
+            continue
         smallest = mine[0].values["ms"]
         first = mine[0].case[along]
         axes.plot(
@@ -124,6 +132,39 @@ def _growth(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_yscale("log", base=2)
     axes.set_xlabel("times as many")
     axes.set_ylabel("times as long")
+    axes.legend(frameon=False)
+
+
+def _memory(axes: Axes, results: Sequence[Result]) -> None:
+    for name, label in (("kept_mb", "kept for the backward pass"), ("peak_mb", "peak")):
+        mine = [result for result in results if name in result.values]
+        if mine:
+            segments = [result.case["segments"] for result in mine]
+            axes.plot(segments, [result.values[name] for result in mine], marker="o", label=label)
+    axes.set_xlabel("segments, T")
+    axes.set_ylabel("MB")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+
+
+def _workers(axes: Axes, results: Sequence[Result]) -> None:
+    workers = [result.case["workers"] for result in results]
+    axes.plot(workers, [result.values["clips_per_s"] for result in results], marker="o", color=OURS)
+    axes.set_xticks(workers)
+    axes.set_xlabel("threads of the loader")
+    axes.set_ylabel("clips/s")
+    axes.set_ylim(bottom=0)
+
+
+def _manifest(axes: Axes, results: Sequence[Result]) -> None:
+    names = {"write_s": "write", "open_s": "open", "first_epoch_s": "first plan of an epoch"}
+    for name, label in names.items():
+        clips = [result.case["clips"] for result in results]
+        axes.plot(clips, [result.values[name] for result in results], marker="o", label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("clips")
+    axes.set_ylabel("s")
     axes.legend(frameon=False)
 
 
@@ -159,5 +200,12 @@ PLOTS = {
         "Largest gaps of a training step", "roofline", _roofline, "gap_percent_of_step"
     ),
     "growth": Plot("Time of a training step", "growth", _growth, "ms"),
+    "memory": Plot(
+        "Memory of a training step", "growth", _memory, "kept_mb", along="segments", least=2
+    ),
+    "workers": Plot(
+        "Clips by the loader", "growth", _workers, "clips_per_s", along="workers", least=2
+    ),
+    "manifest": Plot("Manifests", "manifest", _manifest, "write_s", least=2),
     "scaling": Plot("Weak scaling", "scaling", _scaling, "efficiency"),
 }

@@ -108,6 +108,11 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
     path.write_text("".join(json.dumps(asdict(result)) + "\n" for result in results))
 
 
+def read_all(folder: Path) -> list[Result]:
+    """The results of all files of a folder."""
+    return [result for file in sorted(folder.glob("*.jsonl")) for result in read_results(file)]
+
+
 def read_results(path: Path) -> list[Result]:
     """The results of a file.
 

@@ -19,9 +19,8 @@ leaving out steps that are not finite. With one process, what several tell each 
 either: whether to stop, after every step, and sums and clocks at each line of the log. They average
 their gradients in both loops, by the same means.
 
-A row goes to benchmarks/results/trainer-overhead-<device>[-N-processes].jsonl. Whether the
-overhead is below 3 % (on a CPU, of CPU time) is judged with the other targets
-(``benchmarks.targets``).
+A row goes to benchmarks/results/trainer-overhead-<device>[-N-processes].jsonl. The last line
+says whether the overhead is below 3 % (on a CPU, of CPU time).
 """
 
 from __future__ import annotations
@@ -58,6 +57,8 @@ from tdn.training.precision import choose_precision
 ROOT = Path(__file__).parents[1]
 CASE = ("model", "width", "shape", "processes", "precision", "optimizer")
 """Columns that say what was measured."""
+TARGET = 3.0
+"""Percent."""
 
 
 class Cost(NamedTuple):
@@ -240,6 +241,9 @@ def _measure_and_write(options: argparse.Namespace) -> None:
         f"{row['cpu_overhead_percent']} +- {row['cpu_overhead_error']} % of CPU time "
         f"({row['foreign_cores']} cores were busy with other work)"
     )
+    # Other programs take time from a CPU, but no CPU time.
+    beyond = row[f"{'cpu' if options.device == 'cpu' else 'time'}_overhead_percent"] - TARGET
+    print(f"target: below {TARGET:g} %: {'met' if beyond < 0 else f'MISSED by {beyond:.2f} %'}")
     results = results_of("trainer_overhead", CASE, [row], surroundings(options.device))
     write_results(_results(options), results)
 

@@ -55,6 +55,7 @@ def test_each_has_its_share_and_its_words_and_nobody_hinders_the_next(
     shown = capsys.readouterr().out
     assert "status 3" in shown
     assert "1 x left out: no time" in shown
+    assert "peak memory" in shown  # the targets
     assert "out of luck" in (tmp_path / "logs" / "bad.txt").read_text()
 
 

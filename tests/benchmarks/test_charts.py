@@ -39,9 +39,10 @@ def test_what_was_measured_is_shown_and_what_was_not_is_said(place):
     text = (place / "README.md").read_text()
     assert text.startswith("Head\n")
     assert text.endswith("Tail\n")
-    assert "| tdn_resnet50 | 8 | 112 | 1 | ours | fp32 | 12 | 2.00 | 1.50 | 100 |" in text
+    assert "| tdn_resnet50 | 8 | 112 | 1 | ours | fp32 | 12 | 2.00 | 1.50 | - | 100 |" in text
     assert "CPU, 2 cores, torch 2.13.0, commit abc, 2026-01-02" in text
-    assert text.count(NOTHING) == len(TABLES) - 1
+    assert text.count(NOTHING) == len(TABLES) - 2  # targets are always told
+    assert text.count("not measured") > 3
     drawn = ET.parse(place / "results" / "training.svg").getroot()
     texts = {
         "".join(element.itertext()) for element in drawn.iter() if element.tag.endswith("text")
@@ -64,16 +65,55 @@ def test_whatever_is_out_of_date_is_found(place, capsys):
     assert charts.main(["--check"]) == 1
 
 
-def test_the_same_results_give_the_same_chart(place):
+def test_a_chart_that_was_changed_or_drawn_by_other_code_is_found(place, capsys, monkeypatch):
     charts.main([])
     chart = place / "results" / "training.svg"
-    first = chart.read_bytes()
-    charts.main([])
-    assert chart.read_bytes() == first
+    drawn = chart.read_text()
+    chart.write_text(drawn.replace("<path ", "<path  ", 1))
+    assert charts.main(["--check"]) == 1
+    assert "was changed" in capsys.readouterr().err
+    chart.write_text(drawn)
+    assert charts.main(["--check"]) == 0
+    code = place / "plots.py"
+    code.write_text("other")
+    monkeypatch.setattr(charts.plots, "__file__", str(code))
+    assert charts.main(["--check"]) == 1
+    assert "plots.py" in capsys.readouterr().err
+
+
+def test_what_failed_stands_in_the_table_and_machines_are_apart():
+    wrong = Result("training", step("b").case, {"wrong": "loss 3 | 4"}, WHERE)
+    elsewhere = Result("training", step().case, step(ratio=7.0).values, WHERE | {"threads": 9})
+    doubtful = Result("training", step("c").case, {"ms": 3.0, "doubtful": True}, WHERE)
+    here, caption, there, _ = TABLES["training"]([step(), wrong, elsewhere, doubtful]).split("\n\n")
+    assert "CPU, 2 cores" in caption
+    assert "| b | fp32 | - | - | - | - | - | **wrong**: loss 3 / 4 |" in here
+    assert "| c | fp32 | 3 | - | - | - | - | others used the machine |" in here
+    assert "7.00" in there
+    assert "7.00" not in here
+
+
+def grown(along, number, benchmark="growth", **given):
+    case = {"along": along} if benchmark == "growth" else {}
+    return Result(benchmark, case | {along: number}, given, WHERE)
+
+
+def test_charts_of_growth_show_what_there_is(tmp_path):
+    memory = [grown("segments", number, ms=1.0, kept_mb=5.0) for number in (8, 16)]
+    workers = [grown("workers", number, clips_per_s=9.0) for number in (1, 2)]
+    written = {"write_s": 1.0, "open_s": 0.1, "first_epoch_s": 0.2}
+    manifest = [grown("clips", number, "manifest", **written) for number in (10, 100)]
+    charts.write_charts([*memory, *workers, *manifest], tmp_path)
+    names = {file.stem for file in tmp_path.glob("*.svg")}
+    assert names == {"growth", "memory", "workers", "manifest"}
+    assert PLOTS["memory"].select([*memory, *workers]) == memory
+    assert PLOTS["workers"].select([*memory, *workers]) == workers
+    charts.write_charts([*memory, workers[0]], tmp_path)  # a dot is no chart
+    assert {file.stem for file in tmp_path.glob("*.svg")} == {"growth", "memory"}
 
 
 def test_a_table_without_a_place_is_named():
-    with pytest.raises(ValueError, match="training"):
+    with pytest.raises(ValueError, match="targets"):
         charts.with_tables("no marks", [])
 
 
