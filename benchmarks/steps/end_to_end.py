@@ -23,11 +23,12 @@ from benchmarks.steps.limits import Budget
 from benchmarks.steps.measurement import NO_TIME
 from benchmarks.steps.page_cache import cached_percent, forget, read
 from benchmarks.steps.peers import StepSize
+from benchmarks.targets import CONTROL
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tdn.pipelines.loader import Batch
 from tdn.pipelines.subprocess_workers import usable_cores
 
-MEMORY = "memory"
+MEMORY = CONTROL
 """The source of the control: both turns are from memory, so that all of its stall is noise."""
 SIZES = {
     "cuda": (

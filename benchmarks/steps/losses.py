@@ -51,6 +51,9 @@ class LossCheck:
     def losses(self, peer: StepPeer, backwards: bool = False) -> list[float]:
         """Of a peer's first steps."""
         step = make_step(peer, self.size, self._device, backwards)
+        torch.backends.cudnn.benchmark = (
+            False  # a search for algorithms takes longer than the steps
+        )
         return [float(step()) for _ in range(STEPS)]
 
     def bound(self, precision: str) -> float:

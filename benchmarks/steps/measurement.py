@@ -40,6 +40,7 @@ class Race:
     options: argparse.Namespace
     check: LossCheck
     _failures: dict[str, Row] = field(default_factory=dict, init=False)
+    """Of the peers that take turns: why one has no times."""
 
     def rows(self, peers: Sequence[StepPeer], budget: Budget) -> list[Row]:
         """Set all up for whom there is time, compare their losses, and let them take turns.
@@ -51,6 +52,7 @@ class Race:
         Returns:
             A row for each peer, with "error", "wrong" or "left_out" where it has no times.
         """
+        self._failures = {}
         trainees = {
             peer.name: trainee
             for peer in peers

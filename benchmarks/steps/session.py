@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +97,7 @@ def measure_all(options: argparse.Namespace) -> list[Result]:
                 rows = [job.case | {"error": described(error)}]
             results += results_of(job.benchmark, job.columns, rows, where)
             write_results(output, results)
+            _free(device, job.is_last)
             progress(f"{job.benchmark} {job.case}: {time.monotonic() - began:.0f} s")
     if "files" in options.parts:
         gpus = torch.cuda.device_count() if device.type == "cuda" else 0
@@ -103,6 +105,15 @@ def measure_all(options: argparse.Namespace) -> list[Result]:
         results += results_of("epoch", epochs.CASE, rows, where)
         write_results(output, results)
     return results
+
+
+def _free(device: torch.device, compiled: bool) -> None:
+    """Give back the memory of networks that have had their turns."""
+    if compiled:
+        torch.compiler.reset()  # else what it has compiled keeps them, and graphs keep their pools
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _weight(jobs: Sequence[Job]) -> float:

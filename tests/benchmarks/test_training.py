@@ -387,6 +387,10 @@ def test_targets_are_met_missed_or_not_measured():
     assert cpu.verdict == "not measured"
     assert "MISSED by 0.10x" in training.report(results)
     assert training.is_good(results)
+    noisy = [*results, gpu_files(end_to_end.MEMORY, "none", stall_percent=-1.5)]
+    _, _, _, jpeg, video, _ = judge(noisy)
+    assert jpeg.verdict == "not decided, noise is 1.50 %"
+    assert video.verdict == "met"
 
 
 def test_targets_name_the_peers():
