@@ -25,15 +25,14 @@ from benchmarks.operations.contestants import (
     plain_name,
 )
 from benchmarks.operations.launches import Counts, Job, Launches
-from benchmarks.timing import (
-    Clock,
+from benchmarks.operations.turns import (
     Effort,
     Times,
     peak_bytes,
-    quantiles,
     runs_of_a_batch,
     take_times,
 )
+from benchmarks.timing import Clock, quantiles
 
 Row = dict[str, object]
 Result = TypeVar("Result")

@@ -12,8 +12,9 @@ from benchmarks.common import progress, results_file, surroundings
 from benchmarks.operations.catalogue import OPERATIONS, Size
 from benchmarks.operations.launches import Counts, compile_ahead
 from benchmarks.operations.measurement import Case, Row
+from benchmarks.operations.turns import Effort
 from benchmarks.rows import results_of, write_results
-from benchmarks.timing import COPIED, Clock, Effort
+from benchmarks.timing import COPIED, Clock
 
 CASE = ("operation", "shape", "clips", "segments", "mode", "peer", "dtype", "layout")
 """Columns that say what was measured."""
