@@ -16,7 +16,7 @@ from benchmarks.steps.losses import STEPS
 from benchmarks.steps.memory import allocated, graph_pools, kept_bytes, peak
 from benchmarks.steps.peers import StepPeer, StepSize, make_step, take_turn
 
-WARM_UP = {"cuda": STEPS, "cpu": 1}
+WARM_UP = {"cuda": STEPS, "cpu": 2}
 """Steps that compile, choose among a library's algorithms, and record graphs. On a GPU their losses
 are judged as well."""
 SPLITS = 3
