@@ -68,11 +68,11 @@ class Part:
 
 ON_CPU = (
     Part("training", 0.30, ("--rounds", "7"), ("--quick", "--parts", "steps", "files")),
-    Part("pipeline", 0.26, ("--quick",), ("--rounds", "1", "--seconds", "1")),
+    Part("pipeline", 0.24, ("--quick",), ("--rounds", "1", "--seconds", "1")),
     Part("growth", 0.13, quick=("--steps", "2", "--epochs", "1")),
     Part("scaling", 0.07, quick=("--rounds", "3"), timed=False),
     Part("trainer_overhead", 0.06, ("--rounds", "60"), ("--rounds", "10"), timed=False),
-    Part("gate", 0.08, timed=False, with_device=False),
+    Part("gate", 0.10, timed=False, with_device=False),
     Part("manifest", 0.10, ("--clips", "10000", "1000000", "10000000", "--runs", "1"),
          ("--clips", "10000"), timed=False, with_device=False),
 )  # fmt: skip
