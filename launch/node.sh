@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What every node of a run executes, whatever started it:
 #
-#   launch/node.sh train --config configs/demo.yaml --output runs/mine
+#   launch/node.sh train --config my.yaml --output runs/mine
 #
 # slurm.sbatch, torchrun.sh, kubernetes/ and skypilot.yaml all come to this. The arguments are those
 # of `tdn`; the cluster is told by torchrun's own variables, which the Kubeflow operator sets, too:
@@ -31,7 +31,7 @@ fail() {
 }
 
 case "${1:-}" in
-  '') fail "say what to run, such as: launch/node.sh train --config configs/demo.yaml" ;;
+  '') fail "say what to run, such as: launch/node.sh train --config my.yaml --output runs/mine" ;;
   -h | --help)
     sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
