@@ -214,14 +214,23 @@ def test_a_run_that_ends_in_order_leaves_in_order(monkeypatch, tmp_path):
     assert board.read("life of host 1") == "left"
 
 
-def test_a_process_that_was_suspended_misses_nobody(monkeypatch, tmp_path):
-    """Ctrl-Z and fg: the watchdog itself wakes up too late."""
-    ended = []
+def test_a_process_that_was_suspended_misses_nobody(monkeypatch, tmp_path, clock):
+    """Ctrl-Z and fg: the watchdog itself wakes up too late, every time it looks."""
+    ended, looks = [], []
     monkeypatch.setattr(watchdog.os, "_exit", ended.append)
-    monkeypatch.setattr(watchdog, "ASLEEP", -1.0)  # any time is too late
+
+    def much_later() -> float:
+        clock.now += 100.0
+        looks.append(clock.now)
+        return clock.now
+
     place(monkeypatch, 1)
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=much_later))
     with watched(tmp_path, Board(GoneStore(), host="h0"), 0.2):
-        time.sleep(0.6)
+        deadline = time.monotonic() + 60
+        while len(looks) < 8 and not ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     assert not ended
 
 
