@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -66,6 +68,16 @@ def missing_encoder(source: str) -> str:
     """The encoder that a source lacks here, "" if none."""
     codec = CODECS.get(source)
     return "" if codec is None or codec.encoder in av.codecs_available else codec.encoder
+
+
+@contextmanager
+def kept_folder(folder: Path | None) -> Iterator[Path]:
+    """The folder that was given, or one for as long as the context lasts."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="tdn-clips-") as temporary:
+        yield Path(temporary)
 
 
 def make_clips(folder: Path, source: str, recipe: Recipe, workers: int) -> Path:

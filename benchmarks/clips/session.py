@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from benchmarks.clips.contestants import BACKENDS, OURS_ON_CPU
-from benchmarks.clips.data import CLASSES, Recipe, make_clips, missing_encoder
+from benchmarks.clips.data import CLASSES, Recipe, kept_folder, make_clips, missing_encoder
 from benchmarks.clips.measurement import Case, Effort, Row
 from benchmarks.common import progress, results_file, surroundings
 from benchmarks.rows import results_of, write_results
@@ -43,7 +40,7 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
         where["commit"] = options.commit
     output = options.output or results_file("pipeline", options.device)
     rows: list[Row] = []
-    with _kept(options.data) as folder:
+    with kept_folder(options.data) as folder:
         for source in options.sources:
             encoder = missing_encoder(source)
             listed = None if encoder else _make(source, folder, options)
@@ -60,16 +57,6 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
                 rows += found
                 write_results(output, results_of("pipeline", CASE, rows, where))
     return rows
-
-
-@contextmanager
-def _kept(folder: Path | None) -> Iterator[Path]:
-    """The folder that was given, or one for as long as the context lasts."""
-    if folder is not None:
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="tdn-clips-") as temporary:
-        yield Path(temporary)
 
 
 def _make(source: str, folder: Path, options: argparse.Namespace) -> Path:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import gc
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from benchmarks.clips.data import kept_folder
 from benchmarks.common import described, progress, results_file, surroundings
 from benchmarks.rows import Result, Row, results_of, write_results
 from benchmarks.steps import end_to_end, epochs
@@ -86,7 +85,7 @@ def measure_all(options: argparse.Namespace) -> list[Result]:
     output = options.output or results_file("training", options.device)
     budget = Budget(60 * options.minutes)
     results: list[Result] = []
-    with _kept(options.data) as folder:
+    with kept_folder(options.data) as folder:
         jobs = list(_jobs(options, device, folder))
         for number, job in enumerate(jobs):
             began = time.monotonic()
@@ -121,16 +120,6 @@ def _weight(jobs: Sequence[Job]) -> float:
     return sum(job.weight for job in jobs if not job.is_last) + max(
         (job.weight for job in jobs if job.is_last), default=0.0
     )
-
-
-@contextmanager
-def _kept(folder: Path | None) -> Iterator[Path]:
-    """The folder that was given, or one for as long as the context lasts."""
-    if folder is not None:
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="tdn-clips-") as temporary:
-        yield Path(temporary)
 
 
 def _jobs(options: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[Job]:
