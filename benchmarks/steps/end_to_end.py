@@ -22,7 +22,7 @@ from benchmarks.steps.files import AHEAD, TurnLoader, batches_of_a_turn, stall_v
 from benchmarks.steps.limits import Budget
 from benchmarks.steps.measurement import NO_TIME
 from benchmarks.steps.page_cache import cached_percent, forget, read
-from benchmarks.steps.peers import StepSize
+from benchmarks.steps.peers import PUBLISHED, StepSize
 from benchmarks.targets import CONTROL
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tdn.pipelines.loader import Batch
@@ -31,11 +31,7 @@ from tdn.pipelines.subprocess_workers import usable_cores
 MEMORY = CONTROL
 """The source of the control: both turns are from memory, so that all of its stall is noise."""
 SIZES = {
-    "cuda": (
-        StepSize("tdn_resnet50", 8, 224, 16),
-        StepSize("tdn_resnet50", 16, 224, 8),
-        StepSize("tdn_resnet101", 8, 224, 16),
-    ),
+    "cuda": PUBLISHED,
     "cpu": (StepSize("tdn_resnet18", 8, 64, 2),),
 }
 TARGETED = (JPEG, SHORT_GOP)

@@ -39,6 +39,14 @@ class StepSize:
         return f"{self.model}, {self.segments} segments, {self.pixels} pixels, {self.clips} clips"
 
 
+PUBLISHED = (
+    StepSize("tdn_resnet50", 8, 224, 16),
+    StepSize("tdn_resnet50", 16, 224, 8),
+    StepSize("tdn_resnet101", 8, 224, 16),
+)
+"""Steps of the published networks, for a GPU."""
+
+
 @dataclass(frozen=True)
 class StepPeer:
     """A way to train."""

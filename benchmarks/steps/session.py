@@ -26,6 +26,7 @@ from benchmarks.steps.peers import (
     ON_GPU,
     OURS,
     PLAIN,
+    PUBLISHED,
     StepPeer,
     StepSize,
     take_turn,
@@ -41,11 +42,7 @@ ROOFLINE = (*STEP, "operator")
 FILES = ("model", "segments", "pixels", "clips", "source", "cache")
 """and of training from files."""
 SIZES = {
-    "cuda": (
-        StepSize("tdn_resnet50", 8, 224, 16),
-        StepSize("tdn_resnet50", 16, 224, 8),
-        StepSize("tdn_resnet101", 8, 224, 16),
-    ),
+    "cuda": PUBLISHED,
     "cpu": (StepSize("tdn_resnet50", 8, 112, 1),),
 }
 CACHES = ("warm", "cold")

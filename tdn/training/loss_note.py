@@ -1,4 +1,4 @@
-"""A note of a host's loss, for the script that started all hosts: torchrun makes every status 1.
+"""A note of a host's loss, for the script that started all: several hosts come to one status there.
 
 Where the environment variable TDN_LOST names a file, it is there after a run that a host's loss has
 ended, and not while the run goes on, nor after any other end.
