@@ -20,7 +20,7 @@ batch. A run that goes on keeps the clips of a step on any number of them.
 
 Exit status: 0 all epochs are done, 75 stopped on request (run it again), 69 ended because nothing
 went on (training.stall_exit), 68 because a host is lost (training.host_timeout), 2 a mistake, told
-in a line. The README says what happens when.
+in a line. docs/runs.md says what happens when.
 """
 
 from __future__ import annotations
