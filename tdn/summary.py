@@ -66,6 +66,8 @@ class Summary:
 
     modules: dict[str, Cost]
     """By the module's name in the network, in its order; "" is the network."""
+    shapes: dict[str, tuple[int, ...]]
+    """Of what each module makes of the clip's T frames; of several results the first one's."""
     parts: dict[str, Cost]
     """Of all S-TDMs, L-TDMs and temporal convs, as far as it has them."""
     dead_in_released: int | None
@@ -101,7 +103,7 @@ def summarise(network: ClipClassifier, height: int, width: int) -> Summary:
         if names:
             parts[part] = _sum(modules[name] for name in names)
     dead = modules["stem.conv"].parameters if is_released(network) else None
-    return Summary(modules, parts, dead)
+    return Summary(modules, counter.shapes, parts, dead)
 
 
 def _sum(costs: Iterable[Cost]) -> Cost:
@@ -121,6 +123,7 @@ class _Counter(TorchDispatchMode):
         super().__init__()
         self.network = network
         self.running: list[str] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.own = {
             name: Cost(parameters=sum(p.numel() for p in module.parameters(recurse=False)))
             for name, module in network.named_modules()
@@ -132,7 +135,7 @@ class _Counter(TorchDispatchMode):
 
         def leave(module: nn.Module, _: Any, output: Any) -> None:
             self._book(Cost(multiply_adds=_multiply_adds(module, output)))
-            self.running.pop()
+            self.shapes[self.running.pop()] = tuple(tree_leaves(output)[0].shape)
 
         handles = []
         for name, module in self.network.named_modules():

@@ -2,21 +2,26 @@
 
 The table is for one clip of data.crop_size in evaluation mode: parameters; multiply-adds of convs
 and linear layers; and what all other operations read and write, in float32. At the end the same
-for S-TDM, L-TDM and the temporal convs, which are contained in the modules above.
+for S-TDM, L-TDM and the temporal convs, which are contained in the modules above. --draw makes a
+picture of the network: how clips pass through it, what its blocks carry, shapes and costs.
 
   tdn summary --config configs/demo.yaml
   tdn summary --config configs/demo.yaml --depth 3 --model.name tsn_resnet50
+  tdn summary --config configs/demo.yaml --draw network.svg
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from tdn.commands.configuration import read_config
 from tdn.errors import UserError
 
 HELP = "what a network costs: parameters, multiply-adds, memory traffic"
 CONFIGURED = True
+FORMATS = (".svg", ".png", ".pdf")
+"""Of drawings."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="1 shows the stages, 2 their blocks, 3 and 4 what these consist of (1)",
     )
+    parser.add_argument(
+        "--draw", metavar="FILE", help="also draw the network into this file: .svg, .png or .pdf"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     if arguments.depth < 1:
         raise UserError(f"--depth: {arguments.depth} does not fit; give a whole number from 1")
+    drawing = Path(arguments.draw) if arguments.draw else None
+    if drawing is not None and drawing.suffix.lower() not in FORMATS:
+        given = f"'{drawing}' does not fit"
+        raise UserError(f"--draw: {given}; give a file name that ends in {', '.join(FORMATS)}")
     config = read_config(arguments)
     import torch
 
@@ -51,4 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
         f"{model.num_classes} classes\n"
     )
     print(table(summary, arguments.depth))
+    if drawing is not None:
+        from tdn.visualization.architecture import architecture_figure
+        from tdn.visualization.boxes import save_drawing
+
+        save_drawing(architecture_figure(network, summary, height, width), drawing)
+        print(f"\n{drawing}")
     return 0

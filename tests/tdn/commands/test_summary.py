@@ -29,7 +29,16 @@ def test_the_configuration_decides(config, capsys):
     assert "TDM" not in text
 
 
-@pytest.mark.parametrize("words", [["--depth", "0"], ["--data.crop_size", "32"]])
+def test_a_drawing(config, tmp_path, capsys):
+    file = tmp_path / "network.svg"
+    assert cli.main(["summary", "--config", config, "--draw", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(file)
+    assert "35.64 G" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "words", [["--depth", "0"], ["--data.crop_size", "32"], ["--draw", "network.txt"]]
+)
 def test_a_mistake_is_one_line(config, capsys, words):
     assert cli.main(["summary", "--config", config, *words]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
