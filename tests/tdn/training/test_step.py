@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 
 import numpy as np
 import pytest
@@ -239,6 +240,18 @@ def test_dropout_depends_on_seed_step_and_process_only():
     assert len({tuple(values) for values in draws}) == 5
     torch.rand(7)
     assert draw(0, 1, 0) == draws[2]
+
+
+def test_devices_that_are_not_in_use_cost_a_step_nothing(monkeypatch):
+    """``torch.manual_seed`` formats a traceback for each, to seed it when it is first used."""
+    seeded = []
+    monkeypatch.setattr(traceback, "format_stack", lambda: pytest.fail("a device was asked for"))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    seed_step(0, 1, 2)
+    assert seeded == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    seed_step(0, 1, 2)
+    assert seeded == [torch.default_generator.initial_seed()]
 
 
 def test_a_step_repeats_exactly_whatever_was_drawn_before():
