@@ -40,9 +40,9 @@ from benchmarks.rows import Result, results_of, write_results
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.demo.pairs import read_pairs, within_pair_accuracy
-from tdn.pipelines.augmentation import as_size
 from tdn.pipelines.demo_data import DemoData, write_demo_data
 from tdn.pipelines.loader import Batch, Loader, create_loader
+from tdn.pipelines.sampling.augmentation import as_size
 from tdn.training.trainer import train
 
 ROOT = Path(__file__).parents[1]

@@ -41,7 +41,7 @@ from benchmarks.steps.peers import OURS, StepSize
 from benchmarks.steps.trainee import Trainee, take_turns
 from benchmarks.timing import quantiles
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
-from tdn.pipelines.subprocess_workers import usable_cores
+from tdn.pipelines.files.subprocess_workers import usable_cores
 
 CASE = ("along", "model", "segments", "pixels", "clips", "workers")
 """Columns that say what was measured."""

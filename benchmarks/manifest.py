@@ -25,15 +25,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import results_file, surroundings
 from benchmarks.rows import Row, results_of, write_results
-from tdn.pipelines.manifest_writing import write_manifest
+from tdn.pipelines.manifests.writing import write_manifest
 
 ROOT = Path(__file__).parents[1]
 
 _PROCESS = """
 import json, sys, time
 from tdn.config import DataConfig
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.plans import Planner
+from tdn.pipelines.manifests.manifest import Manifest
+from tdn.pipelines.sampling.plans import Planner
 
 def anonymous():
     with open("/proc/self/status") as status:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tdn.pipelines.plans import View
+from tdn.pipelines.sampling.plans import View
 
 MEAN = 0.485, 0.456, 0.406
 STD = 0.229, 0.224, 0.225

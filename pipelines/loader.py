@@ -16,15 +16,15 @@ from tdn.config import Config, EvaluationConfig
 from tdn.config_loading import resolve_config
 from tdn.devices import resolve_device
 from tdn.errors import UserError
-from tdn.pipelines.decoders import describe_decoders
-from tdn.pipelines.faults import dali_reason, find_undecodable
-from tdn.pipelines.file_checks import FileChecks
-from tdn.pipelines.list_checks import check_labels, check_lists
-from tdn.pipelines.manifest_cache import manifest_of
-from tdn.pipelines.memory import check_memory, memory_need
-from tdn.pipelines.plans import Planner, View
+from tdn.pipelines.decoding.decoders import describe_decoders
+from tdn.pipelines.indexing.list_checks import check_labels, check_lists
+from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.pipelines.manifests.file_checks import FileChecks
+from tdn.pipelines.sampling.plans import Planner, View
 from tdn.pipelines.sources.listing import read_class_names
-from tdn.pipelines.stream import Position, Stream, graph_of
+from tdn.pipelines.streaming.faults import dali_reason, find_undecodable
+from tdn.pipelines.streaming.memory import check_memory, memory_need
+from tdn.pipelines.streaming.stream import Position, Stream, graph_of
 
 _log = logging.getLogger(__name__)
 

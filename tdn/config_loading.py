@@ -21,7 +21,7 @@ from tdn.config import Config
 from tdn.errors import UserError
 from tdn.flip_labels import FLIP_MAPS, flip_map
 from tdn.model_rules import MODEL_RULES
-from tdn.pipelines.frame_folders import is_template
+from tdn.pipelines.files.frame_folders import is_template
 from tdn.rules import Rule, check_rules
 from tdn.yaml_files import kind_of, read_yaml
 

@@ -28,7 +28,7 @@ import tdn
 from tdn.errors import UserError
 from tdn.files import check_not_an_input, write_atomically, write_text_atomically
 from tdn.kernels.backend import using
-from tdn.pipelines.augmentation import as_size
+from tdn.pipelines.sampling.augmentation import as_size
 from tdn.trained import Trained
 
 FORMATS = (".onnx", ".pt2")

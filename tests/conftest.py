@@ -16,8 +16,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tdn.pipelines import probe_workers
-from tdn.pipelines.subprocess_workers import Worker
+from tdn.pipelines.files.subprocess_workers import Worker
+from tdn.pipelines.indexing import probe_workers
 from tests.launch import real_clusters
 
 # Set before Triton is imported: without a GPU, its interpreter runs the kernels.

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from benchmarks.clips.contestants import Fed
 from tdn.kernels.short_term_stem import MEAN, STD
-from tdn.pipelines.frame_folders import frame_path
-from tdn.pipelines.manifest import Clip
-from tdn.pipelines.plans import View
+from tdn.pipelines.files.frame_folders import frame_path
+from tdn.pipelines.manifests.manifest import Clip
+from tdn.pipelines.sampling.plans import View
 
 TOLERANCE = 2.0
 """Grey levels that a frame may be off by on average. Decoders differ in how they interpolate and

@@ -16,7 +16,7 @@ import tdn
 from benchmarks.clips.data import CODECS, JPEG
 from benchmarks.clips.peers import PeerDataset, absence
 from tdn.config import Config
-from tdn.pipelines.memory import AHEAD
+from tdn.pipelines.streaming.memory import AHEAD
 
 Fed = tuple[Tensor, Tensor]
 """Clips on the device, uint8 (N, T, 5, H, W, 3) or float32 (N, T*15, H, W), and their frame

@@ -25,10 +25,10 @@ from torch.utils.data import Dataset
 from benchmarks.common import described
 from tdn.config import Config
 from tdn.kernels.short_term_stem import MEAN, STD
-from tdn.pipelines.frame_folders import frame_path
-from tdn.pipelines.manifest import Clip
-from tdn.pipelines.manifest_cache import manifest_of
-from tdn.pipelines.plans import Planner, View
+from tdn.pipelines.files.frame_folders import frame_path
+from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.pipelines.manifests.manifest import Clip
+from tdn.pipelines.sampling.plans import Planner, View
 
 # Pillow's pictures cannot be written to, and torch is only to read them.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

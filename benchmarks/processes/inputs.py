@@ -132,7 +132,7 @@ def of_manifest(path: Path) -> dict[str, Value]:
     """Clips and their bytes of a list that was indexed."""
     import pyarrow.compute as pc
 
-    from tdn.pipelines.manifest import Manifest
+    from tdn.pipelines.manifests.manifest import Manifest
 
     manifest = Manifest(path)
     usable = manifest.table.filter(pc.field("frames") > 0)

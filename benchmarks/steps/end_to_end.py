@@ -25,8 +25,8 @@ from benchmarks.steps.page_cache import cached_percent, forget, read
 from benchmarks.steps.peers import PUBLISHED, StepSize
 from benchmarks.targets import CONTROL
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
+from tdn.pipelines.files.subprocess_workers import usable_cores
 from tdn.pipelines.loader import Batch
-from tdn.pipelines.subprocess_workers import usable_cores
 
 MEMORY = CONTROL
 """The source of the control: both turns are from memory, so that all of its stall is noise."""

@@ -7,8 +7,8 @@ import io
 import numpy as np
 
 from tdn.errors import UserError
-from tdn.pipelines import video_encoding
-from tdn.pipelines.video_encoding import Codec
+from tdn.pipelines.videos import encoding as video_encoding
+from tdn.pipelines.videos.encoding import Codec
 
 FRAMES_PER_SECOND = 12
 

@@ -1,4 +1,4 @@
 """What a data set can be named by: a text list, a CSV file, a folder per class, or tar shards.
 
-``read_listing`` tells them apart; each has a module of its own.
+``reading`` tells them apart; each has a module of its own, which makes a ``listing``.
 """

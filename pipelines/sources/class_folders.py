@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from tdn.errors import UserError
-from tdn.pipelines.frame_folders import PICTURES, is_frame
+from tdn.pipelines.files.frame_folders import PICTURES, is_frame
 from tdn.pipelines.sources.listing import Listing, is_storable, numbered
 
 

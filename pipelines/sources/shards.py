@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tdn.errors import UserError
-from tdn.pipelines.frame_folders import PICTURES, FolderError, find_series
+from tdn.pipelines.files.frame_folders import PICTURES, FolderError, find_series
 from tdn.pipelines.sources.listing import VIDEOS, Listing, Member, is_storable, numbered
 from tdn.pipelines.sources.tar_files import TarPart, read_tar
 

@@ -5,7 +5,7 @@ Against their originals, 320 x 240 video with photographs, copies have a PSNR of
 
 from __future__ import annotations
 
-from tdn.pipelines.video_encoding import Codec
+from tdn.pipelines.videos.encoding import Codec
 
 FORMATS = ("vp9", "h264", "mjpeg", "jpeg")
 ALL_INTRA = frozenset({"mjpeg", "jpeg"})

@@ -12,13 +12,13 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from tdn.pipelines.augmentation import Size
-from tdn.pipelines.frame_folders import frame_path
-from tdn.pipelines.frame_reading import frame_rate, iter_frames
-from tdn.pipelines.manifest import Clip
-from tdn.pipelines.subprocess_workers import still_working
+from tdn.pipelines.decoding.frame_reading import frame_rate, iter_frames
+from tdn.pipelines.files.frame_folders import frame_path
+from tdn.pipelines.files.subprocess_workers import still_working
+from tdn.pipelines.manifests.manifest import Clip
+from tdn.pipelines.sampling.augmentation import Size
 from tdn.pipelines.transcoding.writers import frame_folder, tar_part, video_file
-from tdn.pipelines.video_reading import DecodingError
+from tdn.pipelines.videos.reading import DecodingError
 
 
 class Job(NamedTuple):

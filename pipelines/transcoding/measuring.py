@@ -12,12 +12,12 @@ import torch
 
 from tdn.config import DataConfig
 from tdn.devices import resolve_device
+from tdn.pipelines.files.subprocess_workers import usable_cores
+from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.loader import Batch, Loader
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.manifest_cache import manifest_of
-from tdn.pipelines.plans import Planner
-from tdn.pipelines.stream import Position
-from tdn.pipelines.subprocess_workers import usable_cores
+from tdn.pipelines.manifests.manifest import Manifest
+from tdn.pipelines.sampling.plans import Planner
+from tdn.pipelines.streaming.stream import Position
 from tdn.pipelines.transcoding.run import CopyReport
 
 _SEGMENTS = 8

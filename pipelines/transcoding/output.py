@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tdn.errors import UserError
 from tdn.files import write_text_atomically
-from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.transcoding.journal import Journal, open_journal
 from tdn.pipelines.transcoding.plan import list_stem
 from tdn.pipelines.transcoding.settings import CopySettings

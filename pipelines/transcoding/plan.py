@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.transcoding.naming import copy_names
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from tdn.errors import UserError
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.manifest_cache import manifest_of
-from tdn.pipelines.subprocess_workers import Lost, run_tasks, usable_cores
+from tdn.pipelines.files.subprocess_workers import Lost, run_tasks, usable_cores
+from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.transcoding.files import CopyFiles
 from tdn.pipelines.transcoding.journal import Journal, Record
 from tdn.pipelines.transcoding.making import Job, Made

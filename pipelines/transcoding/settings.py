@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tdn.errors import UserError
-from tdn.pipelines.augmentation import Size
-from tdn.pipelines.manifest import Clip
-from tdn.pipelines.plans import upright_size
+from tdn.pipelines.manifests.manifest import Clip
+from tdn.pipelines.sampling.augmentation import Size
+from tdn.pipelines.sampling.plans import upright_size
 from tdn.pipelines.transcoding.encoding import ALL_INTRA, FORMATS, missing_encoder
 
 _SMALLEST = 16

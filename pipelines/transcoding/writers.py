@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tdn.pipelines.probe import probe_video
+from tdn.pipelines.indexing.probe import probe_video
 from tdn.pipelines.transcoding.encoding import JPEG_QUALITY, copy_codec
-from tdn.pipelines.video_encoding import encode_video
-from tdn.pipelines.video_reading import DecodingError
+from tdn.pipelines.videos.encoding import encode_video
+from tdn.pipelines.videos.reading import DecodingError
 
 Frames = Iterable[npt.NDArray[np.uint8]]
 """(H, W, 3) uint8 RGB, all of one size, with even H and W."""

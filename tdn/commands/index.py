@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Index a data set; 0 if at least one of its videos is usable."""
-    from tdn.pipelines.indexing import index_list
+    from tdn.pipelines.indexing.run import index_list
     from tdn.pipelines.sources.listing import read_class_names
 
     if arguments.workers is not None and arguments.workers < 1:

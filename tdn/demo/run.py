@@ -23,8 +23,8 @@ from tdn.demo.pairs import read_pairs, within_pair_accuracy
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
 from tdn.pipelines.demo_data import DemoData, write_demo_data
+from tdn.pipelines.files.subprocess_workers import usable_cores
 from tdn.pipelines.loader import create_loader
-from tdn.pipelines.subprocess_workers import usable_cores
 
 NETWORKS = ("tdn", "tsn")
 _ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}

@@ -70,7 +70,7 @@ def decode_picture(file: bytes, gpu: bool) -> Pixels:
 
 def reason(error: Exception) -> str:
     """What DALI says is wrong, without the trace of its source."""
-    from tdn.pipelines.faults import dali_reason  # imports torch, which takes its time
+    from tdn.pipelines.streaming.faults import dali_reason  # imports torch, which takes its time
 
     return dali_reason(error)
 

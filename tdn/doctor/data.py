@@ -19,13 +19,14 @@ from tdn.config import Config
 from tdn.doctor import processors
 from tdn.doctor.findings import Finding, fail, mistake, ok, warn
 from tdn.errors import UserError
-from tdn.pipelines.decoders import describe_decoders
-from tdn.pipelines.indexing import index_list
-from tdn.pipelines.manifest import Manifest, is_manifest
-from tdn.pipelines.manifest_cache import cache_path
-from tdn.pipelines.memory import MemoryNeed, check_memory
-from tdn.pipelines.plans import Planner
-from tdn.pipelines.sources.listing import Listing, read_class_names, read_listing
+from tdn.pipelines.decoding.decoders import describe_decoders
+from tdn.pipelines.indexing.manifest_cache import cache_path
+from tdn.pipelines.indexing.run import index_list
+from tdn.pipelines.manifests.manifest import Manifest, is_manifest
+from tdn.pipelines.sampling.plans import Planner
+from tdn.pipelines.sources.listing import Listing, read_class_names
+from tdn.pipelines.sources.reading import read_listing
+from tdn.pipelines.streaming.memory import MemoryNeed, check_memory
 
 GB = 1e9
 SAMPLE = 16

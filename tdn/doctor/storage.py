@@ -62,7 +62,7 @@ def _can_lock(descriptor: int) -> bool:
 
 def check_cache() -> Iterator[Finding]:
     """Look at the folder where manifests are cached."""
-    from tdn.pipelines.manifest_cache import cache_path
+    from tdn.pipelines.indexing.manifest_cache import cache_path
 
     elsewhere = "export TDN_CACHE=/a/folder/with/room"
     yield from judge("cache", look(cache_path("list.txt").parent), elsewhere, locked=True)

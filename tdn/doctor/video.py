@@ -13,9 +13,9 @@ from tdn.doctor import dali
 from tdn.doctor.findings import Finding, fail, ok, warn
 from tdn.doctor.gpus import has_gpu
 from tdn.doctor.remedies import install
-from tdn.pipelines.decoders import video_by_dali
-from tdn.pipelines.manifest import Clip
-from tdn.pipelines.video_encoding import Codec, encode_video
+from tdn.pipelines.decoding.decoders import video_by_dali
+from tdn.pipelines.manifests.manifest import Clip
+from tdn.pipelines.videos.encoding import Codec, encode_video
 
 CODECS = {
     "h264": Codec("libx264", "mp4", ".mp4", "yuv420p", {}),

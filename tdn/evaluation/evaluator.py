@@ -28,7 +28,7 @@ from tdn.evaluation.forward import predict
 from tdn.evaluation.partial import PartialScores
 from tdn.evaluation.results import in_words, save_results
 from tdn.evaluation.scores import Scores
-from tdn.pipelines.storage import checksum
+from tdn.pipelines.files.storage import checksum
 from tdn.trained import trained_network
 from tdn.training.build import check_same_data
 from tdn.training.class_names import check_same_classes

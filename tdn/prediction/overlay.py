@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw
 
 from tdn.errors import UserError
 from tdn.files import check_not_an_input, write_atomically
-from tdn.pipelines.frame_reading import frame_rate, iter_frames
-from tdn.pipelines.manifest import Clip
-from tdn.pipelines.video_encoding import Codec
-from tdn.pipelines.video_reading import DecodingError
+from tdn.pipelines.decoding.frame_reading import frame_rate, iter_frames
+from tdn.pipelines.manifests.manifest import Clip
+from tdn.pipelines.videos.encoding import Codec
+from tdn.pipelines.videos.reading import DecodingError
 from tdn.prediction.results import Guess, VideoPrediction
 from tdn.prediction.videos import read_video
 from tdn.visualization.drawing import font

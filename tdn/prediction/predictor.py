@@ -28,7 +28,7 @@ from tdn.devices import resolve_device
 from tdn.errors import UserError
 from tdn.evaluation.forward import predict
 from tdn.evaluation.scores import Scores
-from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.prediction.results import Probabilities, VideoPrediction, WindowPrediction
 from tdn.prediction.videos import find_videos, read_videos
 from tdn.prediction.windows import Window, WindowLoader, WindowPlanner, sliding, whole

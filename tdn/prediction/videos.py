@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tdn.errors import UserError
-from tdn.pipelines.frame_times import frame_times
-from tdn.pipelines.indexing import index_list
-from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.decoding.frame_times import frame_times
+from tdn.pipelines.indexing.run import index_list
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.sources.class_folders import clips_below, holds_frames
 from tdn.pipelines.sources.listing import Listing, is_storable
-from tdn.pipelines.video_reading import DecodingError
+from tdn.pipelines.videos.reading import DecodingError
 
 
 class Videos(NamedTuple):

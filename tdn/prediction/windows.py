@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from tdn.pipelines.loader import Loader
-from tdn.pipelines.plans import Place, Planner, View, upright_size
-from tdn.pipelines.stream import Position
+from tdn.pipelines.sampling.plans import Place, Planner, View, upright_size
+from tdn.pipelines.streaming.stream import Position
 
 
 class Window(NamedTuple):

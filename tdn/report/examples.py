@@ -15,8 +15,8 @@ from tdn.config_loading import load_config
 from tdn.errors import UserError
 from tdn.evaluation.by_class import ByClass
 from tdn.evaluation.scores import Scores
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.sources.listing import read_class_names
 from tdn.report.record import RunRecord
 from tdn.visualization.cam_sheet import cam_sheet

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from tdn.config import TrainingConfig
 from tdn.kernels.mixup import WHOLE, mixup
-from tdn.pipelines.photometric import Box
-from tdn.pipelines.randomness import Purpose, generator
+from tdn.pipelines.sampling.photometric import Box
+from tdn.pipelines.sampling.randomness import Purpose, generator
 
 
 class Mix(NamedTuple):

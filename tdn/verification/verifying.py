@@ -16,7 +16,7 @@ from tdn.errors import UserError
 from tdn.evaluation.ensemble import write_ensemble
 from tdn.evaluation.evaluator import evaluate
 from tdn.evaluation.scores import Scores
-from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.sources.listing import read_class_names
 from tdn.training.distributed import open_processes
 from tdn.training.leaving import KnownError, KnownExit

@@ -13,9 +13,9 @@ from PIL import Image
 from tdn.config import Config
 from tdn.errors import UserError
 from tdn.pipelines.loader import Loader, create_loader
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.photometric import Box
-from tdn.pipelines.plans import View, upright_size
+from tdn.pipelines.manifests.manifest import Manifest
+from tdn.pipelines.sampling.photometric import Box
+from tdn.pipelines.sampling.plans import View, upright_size
 from tdn.pipelines.sources.listing import read_class_names
 from tdn.training.mixing import Mix, draw_mix
 from tdn.visualization.batch_sheet import Row, batch_sheet

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from tdn.files import write_atomically
-from tdn.pipelines.video_encoding import Codec, encode_video
+from tdn.pipelines.videos.encoding import Codec, encode_video
 from tdn.visualization.drawing import FAINT, INK, PAPER, font, sheet, shortened
 
 _TEXT = 13

@@ -16,7 +16,7 @@ from benchmarks.rows import Row
 from tdn import long_term
 from tdn.kernels import short_term_stem
 from tdn.long_term import LongTermTDM, mix_over_time
-from tdn.pipelines import fetching
+from tdn.pipelines.decoding import fetching
 from tdn.temporal_conv import TemporalConv
 from tdn.training.step import TrainingStep
 

@@ -239,7 +239,8 @@ def test_variables_are_known_and_none_is_the_operators(name):
     }
     variables = {one["name"] for one in container(name)["env"]} - {"HOME"}
     assert not variables & own
-    sources = [*LAUNCH.rglob("*.sh"), *(ROOT / "tdn").rglob("*.py"), *ROOT.glob("pipelines/*.py")]
+    packages = (ROOT / "tdn", ROOT / "pipelines")
+    sources = [*LAUNCH.rglob("*.sh"), *(path for home in packages for path in home.rglob("*.py"))]
     known = "".join(path.read_text() for path in sources)
     assert [variable for variable in variables if variable not in known] == []
     file = "runtime" if name == "trainjob" else name

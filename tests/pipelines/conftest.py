@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
-from tdn.pipelines.graph import VideoGraph
+from tdn.pipelines.graphs.video_graph import VideoGraph
 from tests.videos import write_list, write_video
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)

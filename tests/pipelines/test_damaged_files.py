@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
-from tdn.pipelines.indexing import index_list
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.subprocess_workers import Lost, Worker
+from tdn.pipelines.files.subprocess_workers import Lost, Worker
+from tdn.pipelines.indexing.run import index_list
+from tdn.pipelines.manifests.manifest import Manifest
 from tests.corpus import encode
 from tests.mutations import KINDS, cuts, lies, mutant
 from tests.pipelines.loading_tasks import Loaded

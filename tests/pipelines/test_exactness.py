@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tdn.pipelines.decoders import video_by_dali
-from tdn.pipelines.indexing import index_list
+from tdn.pipelines.decoding.decoders import video_by_dali
+from tdn.pipelines.indexing.probe import probe_video
+from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.loader import create_loader
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.probe import probe_video
+from tdn.pipelines.manifests.manifest import Manifest
 from tests.corpus import FRAMES, OPTIONS, SIZE, Video, encode, join, write_corpus
 from tests.videos import numbered_frame, read_number, write_list
 

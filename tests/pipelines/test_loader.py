@@ -9,7 +9,7 @@ import torch
 
 import tdn
 from tdn.errors import UserError
-from tdn.pipelines.indexing import index_list
+from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.loader import create_loader
 from tests.pipelines.conftest import LENGTHS
 from tests.sources import write_frame_folder

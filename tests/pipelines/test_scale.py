@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from tdn.pipelines.manifest_writing import write_manifest
+from tdn.pipelines.manifests.writing import write_manifest
 
 ROWS = 1_000_000
 
 _START = """
 import sys
 from tdn.config import DataConfig
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.plans import Planner
+from tdn.pipelines.manifests.manifest import Manifest
+from tdn.pipelines.sampling.plans import Planner
 
 def anonymous():
     with open("/proc/self/status") as status:

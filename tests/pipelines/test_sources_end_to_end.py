@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tdn.errors import UserError
-from tdn.pipelines.indexing import index_list
+from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.loader import create_loader
 from tests.pipelines.conftest import LENGTHS
 from tests.sources import write_frame_folder, write_shard

@@ -9,12 +9,13 @@ import shutil
 
 import pytest
 
-from tdn.pipelines import file_checks, storage
-from tdn.pipelines.file_checks import FileChecks
-from tdn.pipelines.indexing import index_list
+from tdn.pipelines.files import storage
+from tdn.pipelines.files.subprocess_workers import Lost, Worker
+from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.loader import create_loader
-from tdn.pipelines.manifest import Clip, Manifest
-from tdn.pipelines.subprocess_workers import Lost, Worker
+from tdn.pipelines.manifests import file_checks
+from tdn.pipelines.manifests.file_checks import FileChecks
+from tdn.pipelines.manifests.manifest import Clip, Manifest
 from tests.corpus import encode
 from tests.permissions import bound_by_permissions
 from tests.videos import numbered_frame, write_list

@@ -6,8 +6,8 @@ import os
 import signal
 import time
 
-from tdn.pipelines.probe import Probe, Request, probe
-from tdn.pipelines.subprocess_workers import still_working
+from tdn.pipelines.files.subprocess_workers import still_working
+from tdn.pipelines.indexing.probe import Probe, Request, probe
 
 
 def work(seconds: float) -> str:

@@ -15,7 +15,7 @@ from tdn.cli import main
 from tdn.config_loading import load_config
 from tdn.evaluation.scores import Scores
 from tdn.pipelines.demo_data import write_demo_data
-from tdn.pipelines.file_locks import lock
+from tdn.pipelines.files.locks import lock
 from tdn.training.trainer import train
 from tests.videos import numbered_frame, rotate_mp4, write_list, write_video
 

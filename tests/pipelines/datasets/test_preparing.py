@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tdn.errors import UserError
 from tdn.pipelines.datasets.official import DATA_SETS
 from tdn.pipelines.datasets.preparing import prepare
-from tdn.pipelines.sources.listing import read_class_names, read_listing
+from tdn.pipelines.sources.listing import read_class_names
+from tdn.pipelines.sources.reading import read_listing
 from tests.archives import ARCHIVES, PLAIN, touch
 
 VERSION_1, VERSION_2 = "20bn-something-something-v1", "20bn-something-something-v2"

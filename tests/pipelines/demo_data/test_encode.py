@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tdn.errors import UserError
-from tdn.pipelines import video_encoding
 from tdn.pipelines.demo_data.classes import motion_classes
 from tdn.pipelines.demo_data.encode import CODECS, FRAMES_PER_SECOND, encode_video, find_codec
 from tdn.pipelines.demo_data.render import render_clip
+from tdn.pipelines.videos import encoding as video_encoding
 
 CLASSES = motion_classes(12)
 

@@ -12,7 +12,7 @@ import yaml
 from tdn.errors import UserError
 from tdn.pipelines.demo_data import write_demo_data, writer
 from tdn.pipelines.demo_data.classes import flip_labels, motion_classes
-from tdn.pipelines.sources.listing import read_listing
+from tdn.pipelines.sources.reading import read_listing
 
 
 def write(folder: Path, **changes):

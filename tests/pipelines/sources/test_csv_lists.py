@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tdn.errors import UserError
 from tdn.pipelines.sources.csv_lists import is_csv, read_csv_list
-from tdn.pipelines.sources.listing import read_listing
+from tdn.pipelines.sources.reading import read_listing
 
 
 def write(folder, content: str | bytes, name: str = "list.csv"):

@@ -11,10 +11,7 @@ from tdn.pipelines.sources.listing import (
     is_storable,
     numbered,
     read_class_names,
-    read_listing,
 )
-from tests.sources import write_shard
-from tests.videos import write_list
 
 
 def at(row: int) -> str:
@@ -78,25 +75,6 @@ def test_a_file_of_names_that_cannot_be_is_named(tmp_path, content):
     for path in (file, tmp_path / "none.txt", tmp_path):
         with pytest.raises(UserError, match=str(path)):
             read_class_names(path)
-
-
-def test_every_kind_of_source_is_told_by_its_name(tmp_path):
-    video = tmp_path / "classes" / "climb" / "a.webm"
-    video.parent.mkdir(parents=True)
-    video.write_bytes(b"video")
-    (tmp_path / "list.csv").write_text("path,class\nx.mp4,climb\n")
-    write_list(tmp_path / "list.txt", [("x.mp4", 0)])
-    write_shard(tmp_path / "a.tar", [("x", video, "climb")])
-    found = {
-        name: read_listing(tmp_path / name).paths
-        for name in ("classes", "list.csv", "list.txt", "a.tar")
-    }
-    assert found == {
-        "classes": ["climb/a.webm"],
-        "list.csv": ["x.mp4"],
-        "list.txt": ["x.mp4"],
-        "a.tar": ["a.tar"],
-    }
 
 
 def test_paths_that_a_manifest_cannot_hold():

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tdn.pipelines.frame_reading import iter_frames
-from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.decoding.frame_reading import iter_frames
+from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tests.pipelines.odd_videos import damage_packet, write_timed_video
 from tests.sources import write_frame_folder
 from tests.videos import read_number, rotate_mp4, write_list, write_video

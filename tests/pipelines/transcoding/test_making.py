@@ -13,8 +13,8 @@ from PIL import Image
 
 from tdn.pipelines.demo_data.classes import motion_classes
 from tdn.pipelines.demo_data.render import render_clip
-from tdn.pipelines.indexing import index_list
-from tdn.pipelines.probe import probe_video
+from tdn.pipelines.indexing.probe import probe_video
+from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.transcoding import making
 from tdn.pipelines.transcoding.making import Job, Made, make_copy
 from tests.pipelines.odd_videos import damage_packet, write_timed_video

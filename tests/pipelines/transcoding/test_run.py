@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tdn.errors import UserError
-from tdn.pipelines.indexing import index_list
-from tdn.pipelines.subprocess_workers import Lost
+from tdn.pipelines.files.subprocess_workers import Lost
+from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.transcoding import run
 from tdn.pipelines.transcoding.making import make_copy
 from tdn.pipelines.transcoding.run import transcode

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.errors import UserError
-from tdn.pipelines import video_encoding
-from tdn.pipelines.manifest import Clip
+from tdn.pipelines.manifests.manifest import Clip
 from tdn.pipelines.transcoding.settings import CopySettings, copy_size
+from tdn.pipelines.videos import encoding as video_encoding
 
 
 def clip(height, width, rotation=0):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tdn import cli
-from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifests.manifest import Manifest
 from tests.sources import write_frame_folder, write_shard
 from tests.videos import write_list
 

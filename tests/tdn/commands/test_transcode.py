@@ -4,8 +4,8 @@ import pytest
 
 from tdn import cli
 from tdn.config import Config, DataConfig, ModelConfig, TrainingConfig
+from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.loader import create_loader
-from tdn.pipelines.manifest_cache import manifest_of
 from tests.videos import read_number, write_list, write_video
 
 

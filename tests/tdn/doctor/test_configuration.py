@@ -11,9 +11,9 @@ import torch
 from tdn.doctor import data, processors
 from tdn.doctor.configuration import Sizes, check, judge_threads
 from tdn.doctor.data import SAMPLE, Clips, Memory, judge, judge_memory
-from tdn.pipelines.indexing import index_list
-from tdn.pipelines.manifest_cache import manifest_of
-from tdn.pipelines.memory import MemoryNeed
+from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.pipelines.indexing.run import index_list
+from tdn.pipelines.streaming.memory import MemoryNeed
 from tests.sources import add_to_tar
 from tests.videos import write_list, write_video
 

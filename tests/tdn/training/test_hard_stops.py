@@ -9,7 +9,7 @@ import pytest
 
 from tdn.config import Config
 from tdn.errors import UserError
-from tdn.pipelines import manifest_cache
+from tdn.pipelines.indexing import manifest_cache
 from tdn.training import disk_room
 from tdn.training.disk_room import check_room, checkpoint_size
 from tdn.training.run_folder import RunFolder

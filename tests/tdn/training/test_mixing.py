@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from tdn.config import TrainingConfig
 from tdn.config_loading import load_config
 from tdn.errors import UserError
-from tdn.pipelines.photometric import Box
+from tdn.pipelines.sampling.photometric import Box
 from tdn.training.mixing import Mix, draw_mix
 
 SHAPE = (5, 2, 5, 20, 30, 3)

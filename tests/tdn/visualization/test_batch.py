@@ -13,7 +13,7 @@ from PIL import Image
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tdn.errors import UserError
 from tdn.pipelines.loader import create_loader
-from tdn.pipelines.photometric import FILL
+from tdn.pipelines.sampling.photometric import FILL
 from tdn.training.mixing import draw_mix
 from tdn.visualization import batch as module
 from tdn.visualization.batch import draw_batch
