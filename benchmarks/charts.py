@@ -1,11 +1,12 @@
-"""Charts and README's tables, made of the results: nobody types a number.
+"""Charts and tables, made of the results: nobody types a number.
 
-    python -m benchmarks.charts            writes benchmarks/results/*.svg and README.md's tables
+    python -m benchmarks.charts            benchmarks/results/*.svg, and what pages tell of results
     python -m benchmarks.charts --check    whether all of that is current
 
 Every chart carries the checksums of the results that it shows, of the code that draws, and of the
-drawing itself. Tables stand in README.md between
-``<!-- NAME: made by benchmarks.charts -->`` and ``<!-- end of NAME -->``.
+drawing itself. On the pages, README.md and docs/benchmarks.md, a table stands between
+``<!-- NAME: made by benchmarks.charts -->`` and ``<!-- end of NAME -->``, and below it the charts
+of the same rows.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -28,7 +31,20 @@ from benchmarks.rows import Result, read_all
 from benchmarks.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = {
+    ROOT / "README.md": ("unmeasured", "targets", "training", "pipeline"),
+    ROOT / "docs" / "benchmarks.md": tuple(TABLES),
+}
+"""The tables of each page."""
+CHARTS = {
+    "training": ("training",),
+    "gaps": ("roofline",),
+    "pipeline": ("pipeline",),
+    "growth": ("growth", "memory", "workers"),
+    "projected": ("scaling",),
+    "manifest": ("manifest",),
+}
+"""What is drawn below a table."""
 SUMS = re.compile(r"sha256 of results ([0-9a-f]{64}), code ([0-9a-f]{64}), drawing ([0-9a-f]{64})")
 NO_SUM = 64 * "0"
 
@@ -87,23 +103,35 @@ def write_charts(results: Sequence[Result], folder: Path) -> None:
 
 
 def with_tables(
-    text: str,
-    results: Sequence[Result],
-    tables: Mapping[str, Callable[[Sequence[Result]], str]] = TABLES,
+    text: str, parts: Mapping[str, Callable[[Sequence[Result]], str]], results: Sequence[Result]
 ) -> str:
-    """A text with its tables made anew.
+    """A text with some of its parts made anew.
 
     Raises:
-        ValueError: A table has no place in it.
+        ValueError: One has no place in it.
     """
-    for name, table in tables.items():
+    for name, part in parts.items():
         begin, end = f"<!-- {name}: made by benchmarks.charts -->", f"<!-- end of {name} -->"
         head, mark, rest = text.partition(begin)
         _, stop, tail = rest.partition(end)
         if not mark or not stop:
             raise ValueError(f"there is no place {begin} ... {end}")
-        text = f"{head}{begin}\n{table(results)}\n{end}{tail}"
+        text = f"{head}{begin}\n{part(results)}\n{end}{tail}"
     return text
+
+
+def parts_of(page: Path, names: Iterable[str]) -> dict[str, Callable[[Sequence[Result]], str]]:
+    """What makes the parts of a page: each a table, and the charts below it."""
+
+    def part(name: str, results: Sequence[Result]) -> str:
+        images = [
+            f"![{PLOTS[chart].title}]({os.path.relpath(RESULTS, page.parent)}/{chart}.svg)"
+            for chart in CHARTS.get(name, ())
+            if PLOTS[chart].select(results)
+        ]
+        return "\n\n".join((TABLES[name](results), *images))
+
+    return {name: partial(part, name) for name in names}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -114,15 +142,21 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if out of date")
     options = parser.parse_args(words)
     results = read_all(RESULTS)
-    text = README.read_text()
-    made = with_tables(text, results)
+    made = {
+        page: with_tables(page.read_text(), parts_of(page, names), results)
+        for page, names in PAGES.items()
+    }
     if not options.check:
         write_charts(results, RESULTS)
-        README.write_text(made)
+        for page, text in made.items():
+            page.write_text(text)
         return 0
     problems = chart_problems(results, RESULTS)
-    if made != text:
-        problems.append(f"{README}: its tables are not those of the results")
+    problems += [
+        f"{page}: its tables are not those of the results"
+        for page, text in made.items()
+        if page.read_text() != text
+    ]
     for problem in problems:
         print(f"{problem}; run python -m benchmarks.charts", file=sys.stderr)
     return int(bool(problems))

@@ -1,14 +1,19 @@
-"""README's tables of what was measured, as Markdown: one for each machine that measured."""
+"""Tables of what was measured, as Markdown: one for each machine that measured.
+
+What was not measured is no line of a table; a sentence below it names that, and the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from benchmarks.rows import REASONS, Result
 from benchmarks.targets import judge
 
 NOTHING = "Nothing has been measured yet."
 DOUBTFUL = "others used the machine"
+UNMEASURED = {"left_out": "Not measured", "absent": "Absent"}
+"""Values that keep a case out of the table, and how its sentence begins."""
 Column = Callable[[Result], object]
 
 
@@ -27,15 +32,22 @@ def value(name: str, form: str = ".1f", scale: float = 1.0) -> Column:
     return cell
 
 
-def spread(name: str) -> Column:
+def spread(name: str, form: str = ".1f", scale: float = 1.0) -> Column:
     """A number and its spread."""
-    parts = [value(f"{name}{end}") for end in ("", "_low", "_high")]
+    parts = [value(f"{name}{end}", form, scale) for end in ("", "_low", "_high")]
 
     def cell(result: Result) -> str:
         middle, low, high = (part(result) for part in parts)
-        return f"{middle} ({low} to {high})"
+        return middle if low in ("-", high) else f"{middle} ({low} to {high})"
 
     return cell
+
+
+def error(name: str) -> Column:
+    """Percent, and the error of that."""
+    return lambda result: (
+        f"{result.values[f'{name}_percent']:.1f} +- {result.values[f'{name}_error']:.1f}"
+    )
 
 
 def remark(result: Result) -> str:
@@ -47,16 +59,28 @@ def remark(result: Result) -> str:
 
 
 SIZE = {"network": case("model"), "T": case("segments"), "pixels": case("pixels")}
-TRAINING: Mapping[str, Column] = {
+STEPS: Mapping[str, Column] = {
     **SIZE,
     "clips": case("clips"),
     "who": case("peer"),
     "in": case("precision"),
     "ms": value("ms", ".0f"),
-    "times as fast": value("ratio", ".2f"),
+    "times as fast": spread("ratio", ".2f"),
     "by CPU time": value("cpu_ratio", ".2f"),
     "peak MB": value("peak_mb", ".0f"),
     "kept MB": value("kept_mb", ".0f"),
+}
+SPLIT: Mapping[str, Column] = {
+    **SIZE,
+    "who": case("peer"),
+    "in": case("precision"),
+    "clips/s": value("clips_per_s"),
+    "forward ms": value("forward_ms"),
+    "backward ms": value("backward_ms"),
+    "update ms": value("update_ms"),
+    "GPU busy %": value("gpu_busy_percent", ".0f"),
+    "launches": value("launches", ".0f"),
+    "kernels": value("kernels", ".0f"),
 }
 FROM_FILES: Mapping[str, Column] = {
     **SIZE,
@@ -68,6 +92,7 @@ FROM_FILES: Mapping[str, Column] = {
     "ms of waiting": value("wait_ms"),
     "ms of copies": value("copy_ms"),
     "clips/s": value("clips_per_s"),
+    "clips/s of the loader alone": value("loader_clips_per_s"),
 }
 PIPELINE: Mapping[str, Column] = {
     "source": case("source"),
@@ -84,6 +109,40 @@ GAPS: Mapping[str, Column] = {
     "ideal ms": value("ideal_ms"),
     "gap, % of the step": value("gap_percent_of_step", ".0f"),
 }
+KERNELS: Mapping[str, Column] = {
+    "operation": case("operation"),
+    "features": case("shape"),
+    "clips": case("clips"),
+    "mode": case("mode"),
+    "who": case("peer"),
+    "in": case("dtype"),
+    "ms": value("ms", ".3f"),
+    "ms of the GPU": value("gpu_ms", ".3f"),
+    "% of a copy's GB/s": value("percent_of_copy", ".0f"),
+    "launches but convs": value("launches_others", ".0f"),
+}
+SCALING: Mapping[str, Column] = {
+    "network": lambda result: result.where.get("model", "-"),
+    "scaling": case("scaling"),
+    "processes": case("processes"),
+    "clips each": case("clips"),
+    "ms": value("step", ".1f", 1e3),
+    "% of one alone": spread("efficiency", ".0f", 100),
+    "forward ms": value("forward_ms"),
+    "backward ms": value("backward_ms"),
+    "all-reduce ms": value("all_reduce_ms"),
+    "update ms": value("update_ms"),
+    "% projected": value("efficiency_projected", ".0f", 100),
+}
+PROJECTED: Mapping[str, Column] = {
+    "GPUs or processes": case("processes"),
+    "ms": value("step", ".1f", 1e3),
+    "all-reduce ms": value("averaging", ".2f", 1e3),
+    "of it not hidden": value("exposed", ".2f", 1e3),
+    "for the slowest": value("late", ".2f", 1e3),
+    "% of one alone": value("efficiency", ".0f", 100),
+    "clips/s": value("clips_per_s", ",.0f"),
+}
 EPOCHS: Mapping[str, Column] = {
     "data set": case("dataset"),
     "GPUs": case("gpus"),
@@ -93,6 +152,17 @@ EPOCHS: Mapping[str, Column] = {
     "source": case("source"),
     "minutes an epoch": value("epoch_minutes"),
     "limited by": lambda result: result.values.get("limit", "-"),
+    "ms of a step": value("step_ms"),
+    "of it all-reduce": value("exchange_ms"),
+    "links": lambda result: result.values.get("links", "-"),
+}
+OVERHEAD: Mapping[str, Column] = {
+    "network": case("model"),
+    "processes": case("processes"),
+    "in": case("precision"),
+    "ms of a bare step": value("time_ms_bare"),
+    "% more time": error("time_overhead"),
+    "% more CPU time": error("cpu_overhead"),
 }
 GROWTH: Mapping[str, Column] = {
     "varied": case("along"),
@@ -113,6 +183,13 @@ MANIFEST: Mapping[str, Column] = {
     "s to start an epoch": value("first_epoch_s", ".2f"),
     "us to plan a clip": value("plan_us_per_clip", ".0f"),
     "MB of a process": value("private_mb", ".0f"),
+}
+GATE: Mapping[str, Column] = {
+    "part": case("part"),
+    "times as fast as its yardstick": value("cpu_ratio", ".2f"),
+    "expected": value("expected", ".2f"),
+    "error": value("cpu_ratio_error", ".3f"),
+    "yardstick against itself": value("control", ".2f"),
 }
 
 
@@ -139,20 +216,50 @@ def table(
 
 
 def _part(rows: Sequence[Result], columns: Mapping[str, Column]) -> str:
-    """The rows of one machine, and what it is."""
-    lines = [[str(column(row)) for column in columns.values()] for row in rows]
-    head, remarks = list(columns), [remark(row) for row in rows]
+    """The rows of one machine, what has no row, and what machine it is."""
+    shown = [row for row in rows if not _unmeasured(row)]
+    parts = [*_sentences(rows), _machine(rows)]
+    if not shown:
+        return "\n\n".join(parts)
+    lines = [[str(column(row)) for column in columns.values()] for row in shown]
+    head, remarks = list(columns), [remark(row) for row in shown]
     if any(remarks):
         head.append("")
         lines = [[*line, said] for line, said in zip(lines, remarks, strict=True)]
-    where = sorted(
-        {
-            f"{row.where['device']}, {row.where['cpus']} cores, torch {row.where['torch']}, commit "
-            f"{row.where['commit']}, {str(row.where['date'])[:10]}"
-            for row in rows
-        }
-    )
-    return f"{markdown(head, lines)}\n\n{'; '.join(where)}."
+    used = [place for place, name in enumerate(head) if {line[place] for line in lines} != {"-"}]
+    head, *lines = ([line[place] for place in used] for line in (head, *lines))
+    return "\n\n".join((markdown(head, lines), *parts))
+
+
+def _machine(rows: Sequence[Result]) -> str:
+    where = {
+        f"{row.where['device']}, {row.where['cpus']} cores, torch {row.where['torch']}, commit "
+        f"{row.where['commit']}, {str(row.where['date'])[:10]}"
+        for row in rows
+    }
+    return f"{'; '.join(sorted(where))}."
+
+
+def _unmeasured(row: Result) -> str | None:
+    """Which value keeps a row out of the table."""
+    return next((name for name in UNMEASURED if name in row.values), None)
+
+
+def _sentences(rows: Sequence[Result]) -> Iterator[str]:
+    """One for each reason why rows were not measured; they are told by what they differ in."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for row in rows:
+        if name := _unmeasured(row):
+            groups.setdefault((UNMEASURED[name], row.values[name]), []).append(row)
+    differing = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row.case)
+        if len({str(row.case.get(name)) for row in rows}) > 1
+    ]
+    for (begin, reason), missing in groups.items():
+        named = (" ".join(str(row.case[n]) for n in differing if n in row.case) for row in missing)
+        which = "" if len(missing) == len(rows) else f": {', '.join(named)}"
+        yield f"{begin} ({reason}){which}."
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -170,19 +277,66 @@ def targets(results: Sequence[Result]) -> str:
     return markdown(("target", "demanded", "measured", "verdict"), lines)
 
 
+def unmeasured(results: Sequence[Result]) -> str:
+    """Of which there are no numbers of a GPU, and of which none of a CPU."""
+    parts = []
+    for device, names in (("a GPU", GPU_PARTS), ("a CPU", CPU_PARTS)):
+        on_gpu = device == "a GPU"
+        measured = {
+            result.benchmark
+            for result in results
+            if ("cuda" in result.where) == on_gpu and not any(r in result.values for r in REASONS)
+        }
+        missing = [text for name, text in names.items() if name not in measured]
+        if missing:
+            none = len(missing) == len(names)
+            begin = f"On {device} **nothing** was measured yet" if none else f"Not yet on {device}"
+            parts.append(f"{begin}: {', '.join(missing)}.")
+    return "\n".join(parts) or "On a GPU and on a CPU all has been measured."
+
+
+CPU_PARTS = {
+    "training": "training steps",
+    "roofline": "roofline",
+    "from_files": "training from files",
+    "pipeline": "loader",
+    "growth": "growth of cost",
+    "scaling": "several processes",
+    "trainer_overhead": "the trainer's own cost",
+    "gate": "gate",
+    "manifest": "manifests",
+}
+GPU_PARTS = {
+    "kernels": "kernels",
+    **{name: text for name, text in CPU_PARTS.items() if name not in ("gate", "manifest")},
+    "epoch": "epochs",
+}
+
+
+def _is_ours(result: Result) -> bool:
+    return result.ours and result.case.get("operator") != "all"
+
+
+def _of_row(kind: str, scaling: str | None = None) -> Callable[[Result], bool]:
+    return lambda result: (
+        result.case["row"] == kind and scaling in (None, result.case.get("scaling"))
+    )
+
+
 TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
+    "unmeasured": unmeasured,
     "targets": targets,
-    "training": table("training", TRAINING),
-    "gaps": table(
-        "roofline",
-        GAPS,
-        lambda result: (
-            result.case.get("peer", "ours") == "ours" and result.case.get("operator") != "all"
-        ),
-    ),
+    "training": table("training", STEPS),
+    "split": table("training", SPLIT),
+    "gaps": table("roofline", GAPS, _is_ours),
     "from_files": table("from_files", FROM_FILES),
     "epochs": table("epoch", EPOCHS),
     "pipeline": table("pipeline", PIPELINE),
+    "kernels": table("kernels", KERNELS),
     "growth": table("growth", GROWTH),
+    "scaling": table("scaling", SCALING, _of_row("measured")),
+    "projected": table("scaling", PROJECTED, _of_row("projected", "weak")),
+    "overhead": table("trainer_overhead", OVERHEAD),
+    "gate": table("gate", GATE),
     "manifest": table("manifest", MANIFEST),
 }

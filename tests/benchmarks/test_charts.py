@@ -21,14 +21,16 @@ def step(peer="ours", ratio=2.0):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A README and results, in place of the product's."""
-    readme = tmp_path / "README.md"
-    marks = [
-        f"<!-- {name}: made by benchmarks.charts -->\nold\n<!-- end of {name} -->"
-        for name in TABLES
-    ]
-    readme.write_text("Head\n" + "\n".join(marks) + "\nTail\n")
-    monkeypatch.setattr(charts, "README", readme)
+    """Pages and results, in place of the product's."""
+    (tmp_path / "docs").mkdir()
+    pages = {tmp_path / "README.md": ("targets",), tmp_path / "docs" / "all.md": tuple(TABLES)}
+    for page, names in pages.items():
+        marks = [
+            f"<!-- {name}: made by benchmarks.charts -->\nold\n<!-- end of {name} -->"
+            for name in names
+        ]
+        page.write_text("Head\n" + "\n".join(marks) + "\nTail\n")
+    monkeypatch.setattr(charts, "PAGES", pages)
     monkeypatch.setattr(charts, "RESULTS", tmp_path / "results")
     write_results(tmp_path / "results" / "training-cpu.jsonl", [step("released code", 1.0), step()])
     return tmp_path
@@ -36,19 +38,23 @@ def place(tmp_path, monkeypatch):
 
 def test_what_was_measured_is_shown_and_what_was_not_is_said(place):
     assert charts.main([]) == 0
-    text = (place / "README.md").read_text()
+    assert "| not measured |" in (place / "README.md").read_text()
+    text = (place / "docs" / "all.md").read_text()
     assert text.startswith("Head\n")
     assert text.endswith("Tail\n")
-    assert "| tdn_resnet50 | 8 | 112 | 1 | ours | fp32 | 12 | 2.00 | 1.50 | - | 100 |" in text
+    assert "| tdn_resnet50 | 8 | 112 | 1 | ours | fp32 | 12 | 2.00 | 1.50 | 100 |" in text
     assert "CPU, 2 cores, torch 2.13.0, commit abc, 2026-01-02" in text
-    assert text.count(NOTHING) == len(TABLES) - 2  # targets are always told
-    assert text.count("not measured") > 3
+    always = {"targets", "unmeasured"}
+    assert text.count(NOTHING) == len(TABLES) - len(always) - len({"training", "split"})
+    assert "On a GPU **nothing**" in text
+    assert "(../results/training.svg)" in text
     drawn = ET.parse(place / "results" / "training.svg").getroot()
     texts = {
         "".join(element.itertext()) for element in drawn.iter() if element.tag.endswith("text")
     }
     assert any("ours" in text for text in texts)
     assert not (place / "results" / "pipeline.svg").exists()
+    assert "pipeline.svg" not in text
 
 
 def test_whatever_is_out_of_date_is_found(place, capsys):
@@ -87,10 +93,42 @@ def test_what_failed_stands_in_the_table_and_machines_are_apart():
     doubtful = Result("training", step("c").case, {"ms": 3.0, "doubtful": True}, WHERE)
     here, caption, there, _ = TABLES["training"]([step(), wrong, elsewhere, doubtful]).split("\n\n")
     assert "CPU, 2 cores" in caption
-    assert "| b | fp32 | - | - | - | - | - | **wrong**: loss 3 / 4 |" in here
-    assert "| c | fp32 | 3 | - | - | - | - | others used the machine |" in here
+    assert "| b | fp32 | - | - | - | - | **wrong**: loss 3 / 4 |" in here
+    assert "| c | fp32 | 3 | - | - | - | others used the machine |" in here
     assert "7.00" in there
     assert "7.00" not in here
+
+
+def from_files(source, cache, **values):
+    case = {"model": "tdn_resnet18", "segments": 8, "pixels": 64, "source": source, "cache": cache}
+    return Result("from_files", case, values, WHERE)
+
+
+def test_what_was_not_measured_is_a_sentence_for_each_reason():
+    measured = {"files_ms": 3.0, "stall_percent": 1.0}
+    rows = [
+        from_files("jpeg", "warm", **measured),
+        from_files("jpeg", "cold", left_out="no time"),
+        from_files("vp9", "warm", left_out="no time"),
+        from_files("vp9", "cold", absent="pip install vp9"),
+    ]
+    drawn, *sentences, _ = TABLES["from_files"](rows).split("\n\n")
+    assert len(drawn.splitlines()) == 3
+    assert "- (- to -)" not in drawn
+    assert sentences == [
+        "Not measured (no time): jpeg cold, vp9 warm.",
+        "Absent (pip install vp9): vp9 cold.",
+    ]
+    assert TABLES["from_files"](rows[1:3]).startswith("Not measured (no time).\n\n")
+
+
+def test_what_lacks_on_a_device_is_named():
+    failed = Result("kernels", {}, {"error": "no"}, WHERE | {"cuda": "13"})
+    on_gpu, on_cpu = TABLES["unmeasured"]([failed, step()]).splitlines()
+    assert "**nothing**" in on_gpu
+    assert "kernels" in on_gpu
+    assert on_cpu.startswith("Not yet on a CPU: roofline")
+    assert "training steps" not in on_cpu
 
 
 def grown(along, number, benchmark="growth", **given):
@@ -114,7 +152,7 @@ def test_charts_of_growth_show_what_there_is(tmp_path):
 
 def test_a_table_without_a_place_is_named():
     with pytest.raises(ValueError, match="targets"):
-        charts.with_tables("no marks", [])
+        charts.with_tables("no marks", {"targets": TABLES["targets"]}, [])
 
 
 def test_a_result_without_times_is_in_no_chart():
