@@ -16,10 +16,11 @@ FIND_NAMESPACES = (PATH="$$PATH:$(SBIN)"; ip netns add tdn-$$$$ && ip netns dele
 APT_INSTALL = { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) > /dev/null; }
 
-.PHONY: help demo test trials browser slurm lint clean
+.PHONY: help demo pictures test trials browser slurm lint clean
 
 help:
 	@echo "make demo    install, make video data, train TDN and a frame-only network, compare them"
+	@echo "make pictures  make demo, and from it and the networks the pictures in docs/pictures"
 	@echo "make test    install, check style and types, run the tests"
 	@echo "make trials  kill $(TRIALS) trainings at random moments; each must come to the same end"
 	@echo "make lint    check style and types only, of scripts and the container, too"
@@ -27,6 +28,9 @@ help:
 
 demo: $(VENV)/installed
 	$(RUN) -m tdn demo --config configs/demo.yaml --output runs/demo --seed $(DEMO_SEED)
+
+pictures: demo
+	$(RUN) docs/pictures.py
 
 # What needs a browser or Slurm fails without, rather than being skipped, in CI or where it is found;
 # what needs hosts with a network of their own, where one has the rights to make them.
