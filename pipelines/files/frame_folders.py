@@ -21,7 +21,7 @@ PICTURE_CODECS = frozenset({"jpeg", "png", "webp", "bmp"})
 _PREFERRED = ("", "img_", "image_", "frame_")
 """Where a folder holds several series, such as optical flow beside the frames, these are frames."""
 _NAME = re.compile(
-    r"(?P<head>.*?)(?P<number>[0-9]{1,9})(?P<tail>\.(?:jpg|jpeg|png|webp|bmp))", re.I | re.S
+    r"(?P<head>.*?)(?P<number>0*[0-9]{1,9})(?P<tail>\.(?:jpg|jpeg|png|webp|bmp))", re.I | re.S
 )
 
 

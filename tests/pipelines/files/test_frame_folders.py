@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -98,6 +98,7 @@ heads = st.text(st.sampled_from("ab_{}. 0"), max_size=5).filter(lambda head: hea
 tails = st.sampled_from([".jpg", ".JPEG", ".png", ".bmp"])
 
 
+@example("0", ".jpg", 0, 99_999_999, 2, random.Random(0))
 @given(heads, tails, st.integers(0, 7), st.integers(0, 10**8), st.integers(1, 30), st.randoms())
 def test_any_series_is_found_whole(head, tail, width, first, count, rng):
     numbers = range(first, first + count)
