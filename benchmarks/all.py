@@ -33,10 +33,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.clips.usage import descendants
-from benchmarks.common import RESULTS, aligned, results_file
-from benchmarks.rows import REASONS, read_all, read_results
-from benchmarks.targets import judge
+from benchmarks.harness.common import RESULTS, aligned, results_file
+from benchmarks.harness.rows import REASONS, read_all, read_results
+from benchmarks.harness.usage import descendants
+from benchmarks.pages.targets import judge
 from tdn.errors import UserError
 
 HERE = Path(__file__).parent

@@ -24,11 +24,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import plots
-from benchmarks.common import RESULTS
-from benchmarks.plots import PLOTS, draw
-from benchmarks.rows import Result, read_all
-from benchmarks.tables import TABLES
+from benchmarks.harness.common import RESULTS
+from benchmarks.harness.rows import Result, read_all
+from benchmarks.pages import plots
+from benchmarks.pages.plots import PLOTS, draw
+from benchmarks.pages.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -87,7 +87,7 @@ def _problem(text: str, shown: Sequence[Result]) -> str:
     if not shown or found is None or found[1] != checksum(shown):
         return "does not show the results"
     if not found[0].startswith(note(shown)):
-        return "is not as benchmarks/plots.py draws"
+        return "is not as benchmarks/pages/plots.py draws"
     return "" if drawing_sum(text, found[3]) == found[3] else "was changed"
 
 

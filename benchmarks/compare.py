@@ -4,7 +4,7 @@
     python benchmarks/compare.py old/pipeline-cpu.jsonl new/pipeline-cpu.jsonl --tolerance 0.1
 
 Cases that stand on both sides are compared by the values that have a direction
-(``benchmarks.rows``): times, clips a second, bytes, ratios. What several files of a folder, or
+(``harness.rows``): times, clips a second, bytes, ratios. What several files of a folder, or
 several rows, say of the same case are repeated runs: the median counts. How far it may be off is
 told by its standard error, from the repeated runs and from the spread and the number of turns in
 each. A value got worse if it did by more than three standard errors of both sides together, and by
@@ -34,8 +34,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.common import aligned
-from benchmarks.rows import LESS, MORE, REASONS, Result, read_all, read_results
+from benchmarks.harness.common import aligned
+from benchmarks.harness.rows import LESS, MORE, REASONS, Result, read_all, read_results
 from tdn.errors import UserError
 
 TOLERANCE = 0.05

@@ -35,8 +35,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tdn
-from benchmarks.common import surroundings
-from benchmarks.rows import Result, results_of, write_results
+from benchmarks.harness.common import surroundings
+from benchmarks.harness.rows import Result, results_of, write_results
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.demo.pairs import read_pairs, within_pair_accuracy

@@ -2,7 +2,7 @@
 
     python benchmarks/gate.py                 says "worse" of what got slower; exit status 1 then
 
-Each part takes turns with a frozen yardstick (``benchmarks.yardsticks``): the same formulas by the
+Each part takes turns with a frozen yardstick (``harness.yardsticks``): the same formulas by the
 same libraries, with nothing of the product's in them; the trainer with a bare loop. What counts is
 the ratio, the yardstick's CPU time over ours, in one run: a CPU of another kind, a slow or a busy
 one changes both. The yardstick is also compared with itself in every round: what that ratio is off
@@ -31,13 +31,14 @@ import torch
 from torch import Tensor, nn
 
 import tdn
-from benchmarks import trainer_overhead, yardsticks
+from benchmarks import trainer_overhead
 from benchmarks.clips.data import CLASSES, Recipe, make_clips
 from benchmarks.clips.peers import training_planner
-from benchmarks.common import surroundings
 from benchmarks.compare import MEDIAN, Change, compare
-from benchmarks.resident import resident_batch
-from benchmarks.rows import Result, Row, results_of, write_results
+from benchmarks.harness import yardsticks
+from benchmarks.harness.common import surroundings
+from benchmarks.harness.resident_step import resident_batch
+from benchmarks.harness.rows import Result, Row, results_of, write_results
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 from tdn.config_loading import load_config
 from tdn.kernels.short_term_stem import short_term_stem

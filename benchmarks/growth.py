@@ -33,13 +33,13 @@ import torch
 import tdn
 from benchmarks.clips.data import CLASSES, Recipe, make_clips
 from benchmarks.clips.measurement import FOREIGN
-from benchmarks.clips.usage import Usage
-from benchmarks.common import aligned, described, progress, results_file, surroundings
-from benchmarks.rows import Result, Row, results_of, write_results
+from benchmarks.harness.common import aligned, described, progress, results_file, surroundings
+from benchmarks.harness.rows import Result, Row, results_of, write_results
+from benchmarks.harness.timing import quantiles
+from benchmarks.harness.usage import Usage
 from benchmarks.steps.measurement import step_values as columns_of
 from benchmarks.steps.peers import OURS, StepSize
 from benchmarks.steps.trainee import Trainee, take_turns
-from benchmarks.timing import quantiles
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 from tdn.pipelines.files.subprocess_workers import usable_cores
 

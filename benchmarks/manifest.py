@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.common import results_file, surroundings
-from benchmarks.rows import Row, results_of, write_results
+from benchmarks.harness.common import results_file, surroundings
+from benchmarks.harness.rows import Row, results_of, write_results
 from tdn.pipelines.manifests.writing import write_manifest
 
 ROOT = Path(__file__).parents[1]

@@ -38,7 +38,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.common import aligned, results_file, surroundings
+from benchmarks.harness.common import aligned, results_file, surroundings
+from benchmarks.harness.rows import Row, results_of, write_results
+from benchmarks.harness.timing import quantiles
 from benchmarks.processes.inputs import (
     UNITS,
     Value,
@@ -51,8 +53,6 @@ from benchmarks.processes.inputs import (
 from benchmarks.processes.links import measure_links
 from benchmarks.processes.measurement import Case, Turns, measure
 from benchmarks.processes.projection import Inputs, Projection, project, project_strong
-from benchmarks.rows import Row, results_of, write_results
-from benchmarks.timing import quantiles
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.errors import UserError

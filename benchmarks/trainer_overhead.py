@@ -42,11 +42,11 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.clips.usage import Usage
-from benchmarks.common import results_file, surroundings, synchronise
-from benchmarks.resident import BareStep, configured_step, resident_batch
-from benchmarks.resident_run import ResidentLoader, run
-from benchmarks.rows import results_of, write_results
+from benchmarks.harness.common import results_file, surroundings, synchronise
+from benchmarks.harness.resident_run import ResidentLoader, run
+from benchmarks.harness.resident_step import BareStep, configured_step, resident_batch
+from benchmarks.harness.rows import results_of, write_results
+from benchmarks.harness.usage import Usage
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.devices import resolve_device

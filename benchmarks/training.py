@@ -38,12 +38,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from benchmarks.clips.data import JPEG, SHORT_GOP, SOURCES
-from benchmarks.common import aligned
-from benchmarks.rows import REASONS, Result
+from benchmarks.harness.common import aligned
+from benchmarks.harness.rows import REASONS, Result
+from benchmarks.pages.targets import judge
 from benchmarks.steps import epochs
 from benchmarks.steps.peers import PLAIN, StepSize
 from benchmarks.steps.session import measure_all
-from benchmarks.targets import judge
 
 PARTS = ("steps", "roofline", "files")
 QUICK = (JPEG, SHORT_GOP)

@@ -54,6 +54,8 @@ CODECS = {
 }
 JPEG = "jpeg"
 SOURCES = (*CODECS, JPEG)
+MEMORY = "memory"
+"""The source of the control, which is none: the clips lie in memory."""
 Frames = npt.NDArray[np.uint8]
 
 

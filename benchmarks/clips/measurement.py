@@ -14,8 +14,8 @@ from benchmarks.clips.checks import check
 from benchmarks.clips.contestants import Contestant, Feed
 from benchmarks.clips.gpu import EngineLoad
 from benchmarks.clips.peers import training_planner
-from benchmarks.clips.usage import Usage, gpu_memory
-from benchmarks.common import described, synchronise
+from benchmarks.harness.common import described, synchronise
+from benchmarks.harness.usage import Usage, gpu_memory
 from tdn.config import Config
 
 Row = dict[str, object]

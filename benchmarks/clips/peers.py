@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from benchmarks.common import described
+from benchmarks.harness.common import described
 from tdn.config import Config
 from tdn.kernels.short_term_stem import MEAN, STD
 from tdn.pipelines.files.frame_folders import frame_path

@@ -13,8 +13,8 @@ import torch
 from benchmarks.clips.contestants import BACKENDS, OURS_ON_CPU
 from benchmarks.clips.data import CLASSES, Recipe, kept_folder, make_clips, missing_encoder
 from benchmarks.clips.measurement import Case, Effort, Row
-from benchmarks.common import progress, results_file, surroundings
-from benchmarks.rows import results_of, write_results
+from benchmarks.harness.common import progress, results_file, surroundings
+from benchmarks.harness.rows import results_of, write_results
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 
 CASE = ("source", "segments", "contestant", "batch_size", "workers")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.clips.contestants import OURS, PEERS
 from benchmarks.clips.measurement import Row
-from benchmarks.common import aligned
+from benchmarks.harness.common import aligned
 
 COLUMNS = (
     *("source", "T", "contestant", "clips/s", "+-%", "CPU ms/clip", "out GB/s", "in MB/s"),

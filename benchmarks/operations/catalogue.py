@@ -36,13 +36,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from benchmarks.harness.literal_tdn import Excitation, Shift
 from benchmarks.operations import rewritten
 from tdn.kernels import gated_mix as gate
 from tdn.kernels.fusion import fusion
 from tdn.kernels.short_term_stem import FRAMES, short_term_stem
 from tdn.long_term import REDUCTION, LongTermTDM, mix_over_time
 from tdn.temporal_conv import TemporalConv
-from tests.tdn.literal_tdn import Excitation, Shift
 
 Function = Callable[..., Tensor | tuple[Tensor, ...]]
 Inputs = dict[str, Tensor]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.common import described, synchronise
+from benchmarks.harness.common import described, synchronise
 from benchmarks.operations.catalogue import Operation, Size
 from benchmarks.operations.contestants import Contestant, Peer, new_operation, new_sample
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import torch
 
-from benchmarks.common import described
+from benchmarks.harness.common import described
+from benchmarks.harness.timing import Clock, quantiles
 from benchmarks.operations.accuracy import Accuracy, accuracy, expected
 from benchmarks.operations.catalogue import Operation, Size
 from benchmarks.operations.contestants import (
@@ -32,7 +33,6 @@ from benchmarks.operations.turns import (
     runs_of_a_batch,
     take_times,
 )
-from benchmarks.timing import Clock, quantiles
 
 Row = dict[str, object]
 Result = TypeVar("Result")

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from benchmarks.common import progress, results_file, surroundings
+from benchmarks.harness.common import progress, results_file, surroundings
+from benchmarks.harness.rows import results_of, write_results
+from benchmarks.harness.timing import COPIED, Clock
 from benchmarks.operations.catalogue import OPERATIONS, Size
 from benchmarks.operations.launches import Counts, compile_ahead
 from benchmarks.operations.measurement import Case, Row
 from benchmarks.operations.turns import Effort
-from benchmarks.rows import results_of, write_results
-from benchmarks.timing import COPIED, Clock
 
 CASE = ("operation", "shape", "clips", "segments", "mode", "peer", "dtype", "layout")
 """Columns that say what was measured."""

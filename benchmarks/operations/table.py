@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.common import aligned
+from benchmarks.harness.common import aligned
 from benchmarks.operations.contestants import COMPILED, EAGER, GRAPH, OURS, REWRITTEN
 from benchmarks.operations.measurement import Row
 

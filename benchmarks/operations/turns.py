@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from benchmarks.harness.timing import Clock
 from benchmarks.operations.contestants import Contestant
-from benchmarks.timing import Clock
 
 MOST_LEAD = 5.0
 """Milliseconds; the host launches some 500 kernels in that time."""

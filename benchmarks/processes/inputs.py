@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.common import described
+from benchmarks.harness.common import described
+from benchmarks.harness.rows import read_results
 from benchmarks.processes.links import Links
 from benchmarks.processes.measurement import Work
 from benchmarks.processes.projection import Inputs
-from benchmarks.rows import read_results
 from tdn.errors import UserError
 
 NAMES = tuple(field.name for field in dataclasses.fields(Inputs))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from benchmarks.common import synchronise
+from benchmarks.harness.common import synchronise
 from benchmarks.processes.projection import BUCKET
 from tdn.training.distributed import Processes
 

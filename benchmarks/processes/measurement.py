@@ -15,8 +15,8 @@ from typing import Literal
 
 import torch.distributed as dist
 
-from benchmarks.common import progress, synchronise
-from benchmarks.resident import BareStep, configured_step, resident_batch
+from benchmarks.harness.common import progress, synchronise
+from benchmarks.harness.resident_step import BareStep, configured_step, resident_batch
 from tdn.config import Config
 from tdn.training.distributed import Processes
 

@@ -14,22 +14,19 @@ import torch
 
 import tdn
 from benchmarks.clips.data import CLASSES, JPEG, SHORT_GOP, Recipe, make_clips, missing_encoder
-from benchmarks.common import described, synchronise
-from benchmarks.resident import configured_step, resident_batch
-from benchmarks.resident_run import run
-from benchmarks.rows import Row
+from benchmarks.harness.common import described, synchronise
+from benchmarks.harness.resident_run import run
+from benchmarks.harness.resident_step import configured_step, resident_batch
+from benchmarks.harness.rows import Row
 from benchmarks.steps.files import AHEAD, TurnLoader, batches_of_a_turn, stall_values
 from benchmarks.steps.limits import Budget
 from benchmarks.steps.measurement import NO_TIME
 from benchmarks.steps.page_cache import cached_percent, forget, read
 from benchmarks.steps.peers import PUBLISHED, StepSize
-from benchmarks.targets import CONTROL
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
 from tdn.pipelines.files.subprocess_workers import usable_cores
 from tdn.pipelines.loader import Batch
 
-MEMORY = CONTROL
-"""The source of the control: both turns are from memory, so that all of its stall is noise."""
 SIZES = {
     "cuda": PUBLISHED,
     "cpu": (StepSize("tdn_resnet18", 8, 64, 2),),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.rows import Result, Row
+from benchmarks.harness.rows import Result, Row
 
 CASE = ("dataset", "gpus", "model", "segments", "peer", "source")
 DATASETS = {"Something-Something V2": 168_913, "Kinetics-400": 240_000}

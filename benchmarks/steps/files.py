@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.common import synchronise
-from benchmarks.resident_run import ResidentLoader
-from benchmarks.rows import Row
+from benchmarks.harness.common import synchronise
+from benchmarks.harness.resident_run import ResidentLoader
+from benchmarks.harness.rows import Row
+from benchmarks.harness.timing import quantiles
 from benchmarks.steps.launches import of_events
-from benchmarks.timing import quantiles
 from tdn.devices import resolve_device
 from tdn.pipelines.loader import Batch
 from tdn.training.clock import StepClock

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.rows import Row
+from benchmarks.harness.rows import Row
 
 LAUNCH = re.compile(r"cu(da)?(Launch|GraphLaunch)")
 """Begins the names of the calls with which a program gives a GPU kernels or graphs of them."""

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import torch
 
-from benchmarks.common import described
+from benchmarks.harness.common import described
 from benchmarks.steps.peers import STRICT, StepPeer, StepSize, make_step
 
 STEPS = 4

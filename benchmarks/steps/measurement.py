@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.clips.measurement import FOREIGN
-from benchmarks.common import described
-from benchmarks.rows import Row
+from benchmarks.harness.common import described
+from benchmarks.harness.rows import Row
+from benchmarks.harness.timing import quantiles
 from benchmarks.steps.launches import gpu_values
 from benchmarks.steps.limits import Budget, limited
 from benchmarks.steps.losses import LossCheck
 from benchmarks.steps.peers import StepPeer, StepSize
 from benchmarks.steps.trainee import PARTS, Trainee, take_turns
-from benchmarks.timing import quantiles
 
 LEAST_ROUNDS = 3
 """Even where time is short."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.resident import BareStep
+from benchmarks.harness.resident_step import BareStep
 
 
 def kept_bytes(step: BareStep) -> int:

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 import tdn
-from benchmarks.resident import BareStep
+from benchmarks.harness.literal_tdn import LiteralTDN
+from benchmarks.harness.resident_step import BareStep
 from tdn.checkpoint import export_upstream
 from tdn.config import OptimizerConfig
 from tdn.kernels.short_term_stem import MEAN, STD
 from tdn.models import BACKBONES
 from tdn.resnet import Bottleneck
 from tdn.training.precision import Precision, choose_precision
-from tests.tdn.literal_tdn import LiteralTDN
 
 CLASSES = 174
 OPTIMIZER = OptimizerConfig(lr=1e-3, weight_decay=5e-4)
@@ -53,7 +53,7 @@ class StepPeer:
 
     name: str
     ours: bool = False
-    """Else the released code's order of arithmetic (``tests.tdn.literal_tdn``), from a batch that
+    """Else the released code's order of arithmetic (``harness.literal_tdn``), from a batch that
     is normalised already."""
     precision: str = "bf16"
     """As ``training.precision``, or ``DEFAULTS``."""

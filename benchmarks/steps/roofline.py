@@ -23,8 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks.rows import Row
-from benchmarks.timing import Clock, quantiles
+from benchmarks.harness.rows import Row
+from benchmarks.harness.timing import Clock, quantiles
 from tdn.training.precision import Precision
 
 MARK = "roofline "

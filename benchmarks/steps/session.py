@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.clips.data import kept_folder
-from benchmarks.common import described, progress, results_file, surroundings
-from benchmarks.rows import Result, Row, results_of, write_results
+from benchmarks.clips.data import MEMORY, kept_folder
+from benchmarks.harness.common import described, progress, results_file, surroundings
+from benchmarks.harness.rows import Result, Row, results_of, write_results
+from benchmarks.harness.timing import Clock
 from benchmarks.steps import end_to_end, epochs
 from benchmarks.steps.limits import Budget
 from benchmarks.steps.losses import LossCheck
@@ -33,7 +34,6 @@ from benchmarks.steps.peers import (
 )
 from benchmarks.steps.roofline import matrix_rate, roofline_rows, take_apart
 from benchmarks.steps.trainee import Trainee
-from benchmarks.timing import Clock
 
 STEP = ("model", "segments", "pixels", "clips", "peer", "precision")
 """Columns that say what was measured of steps,"""
@@ -177,7 +177,7 @@ def _file_jobs(options: argparse.Namespace, device: torch.device, folder: Path) 
     rounds = max(1, options.rounds // 2)
     sizes = end_to_end.SIZES[device.type][: 1 if options.quick else None]
     for size in sizes:
-        case = end_to_end.case(size, end_to_end.MEMORY, "none")
+        case = end_to_end.case(size, MEMORY, "none")
 
         def control(budget: Budget, size: StepSize = size, case: Row = case) -> list[Row]:
             if budget.left < 0:

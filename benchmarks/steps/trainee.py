@@ -10,8 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from benchmarks.clips.usage import Usage
-from benchmarks.common import synchronise
+from benchmarks.harness.common import synchronise
+from benchmarks.harness.usage import Usage
 from benchmarks.steps.losses import STEPS
 from benchmarks.steps.memory import allocated, graph_pools, kept_bytes, peak
 from benchmarks.steps.peers import StepPeer, StepSize, make_step, take_turn

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import all as every
 from benchmarks.all import ON_CPU, ON_GPU, Part, main, words_of
-from benchmarks.rows import Result, read_results, write_results
+from benchmarks.harness.rows import Result, read_results, write_results
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from benchmarks import charts
-from benchmarks.plots import PLOTS
-from benchmarks.rows import Result, write_results
-from benchmarks.tables import NOTHING, TABLES
+from benchmarks.harness.rows import Result, write_results
+from benchmarks.pages.plots import PLOTS
+from benchmarks.pages.tables import NOTHING, TABLES
 
 WHERE = {"device": "CPU", "cpus": 2, "torch": "2.13.0", "commit": "abc", "date": "2026-01-02T03"}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.compare import Value, compare, main, missing
-from benchmarks.rows import Result, read_results, write_results
+from benchmarks.harness.rows import Result, read_results, write_results
 
 positive = st.floats(1e-3, 1e3)
 

@@ -11,8 +11,9 @@ from unittest import mock
 import pytest
 import torch
 
-from benchmarks import gate, yardsticks
-from benchmarks.rows import Row
+from benchmarks import gate
+from benchmarks.harness import yardsticks
+from benchmarks.harness.rows import Row
 from tdn import long_term
 from tdn.kernels import short_term_stem
 from tdn.long_term import LongTermTDM, mix_over_time

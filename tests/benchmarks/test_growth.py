@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import growth
-from benchmarks.rows import read_results
+from benchmarks.harness.rows import read_results
 from benchmarks.steps.peers import StepSize
 
 

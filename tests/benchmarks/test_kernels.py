@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from benchmarks import kernels
+from benchmarks.harness.rows import read_results
+from benchmarks.harness.timing import quantiles
 from benchmarks.operations import catalogue, rewritten
 from benchmarks.operations.accuracy import accuracy, expected
 from benchmarks.operations.catalogue import (
@@ -22,8 +24,6 @@ from benchmarks.operations.catalogue import (
 from benchmarks.operations.contestants import GRAPHS, PEERS, Contestant, new_operation, new_samples
 from benchmarks.operations.launches import sort_launches
 from benchmarks.operations.table import report
-from benchmarks.rows import read_results
-from benchmarks.timing import quantiles
 from tdn.kernels import backend
 from tests.kernels.agreement import DEVICE
 

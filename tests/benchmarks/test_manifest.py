@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from benchmarks.harness.rows import read_results
 from benchmarks.manifest import main
-from benchmarks.rows import read_results
 
 
 def test_a_row_for_each_number_of_clips_with_what_a_process_paid(tmp_path):

@@ -14,8 +14,8 @@ from benchmarks.clips.checks import TOLERANCE, check
 from benchmarks.clips.data import FRAMES, SOURCES, Recipe, make_clips, missing_encoder, render
 from benchmarks.clips.peers import PeerDataset, training_planner
 from benchmarks.clips.table import report
-from benchmarks.clips.usage import Usage, descendants
-from benchmarks.rows import read_results
+from benchmarks.harness.rows import read_results
+from benchmarks.harness.usage import Usage, descendants
 from tdn.config import Config, DataConfig, ModelConfig
 
 # Pillow's pictures, which torch only reads.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import scaling
+from benchmarks.harness.rows import read_results
 from benchmarks.processes.inputs import NAMES, Value, collect, inputs_of, setting
 from benchmarks.processes.links import Links
 from benchmarks.processes.measurement import Case, Turns, Work, cases, spread
@@ -21,7 +22,6 @@ from benchmarks.processes.projection import (
     project,
     project_strong,
 )
-from benchmarks.rows import read_results
 from benchmarks.scaling import counts, doubts, main, measured_row
 
 H100 = Inputs(

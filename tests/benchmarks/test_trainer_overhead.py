@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks import trainer_overhead
-from benchmarks.rows import read_results
+from benchmarks.harness.rows import read_results
 from benchmarks.trainer_overhead import Cost, Turns, main, summary
 
 LOOPS = ("trainer", "bare")

@@ -13,8 +13,11 @@ from torch import nn
 from torch.autograd import DeviceType
 
 from benchmarks import training
-from benchmarks.clips.data import JPEG, SHORT_GOP
-from benchmarks.rows import Result, read_results
+from benchmarks.clips.data import JPEG, MEMORY, SHORT_GOP
+from benchmarks.harness.rows import Result, read_results
+from benchmarks.pages.targets import COMPILED as TARGETS_COMPILED
+from benchmarks.pages.targets import PLAIN as TARGETS_PLAIN
+from benchmarks.pages.targets import judge
 from benchmarks.steps import end_to_end, losses, peers, trainee
 from benchmarks.steps.epochs import epoch_rows
 from benchmarks.steps.files import AHEAD, TurnLoader, batches_of_a_turn, stall_values
@@ -27,9 +30,6 @@ from benchmarks.steps.page_cache import cached_percent, forget, read
 from benchmarks.steps.peers import COMPILED, ON_CPU, OURS, PLAIN, StepSize, make_step, take_turn
 from benchmarks.steps.roofline import MARK, marked_ms, moved_bytes, take_apart
 from benchmarks.steps.trainee import take_turns
-from benchmarks.targets import COMPILED as TARGETS_COMPILED
-from benchmarks.targets import PLAIN as TARGETS_PLAIN
-from benchmarks.targets import judge
 
 CPU = torch.device("cpu")
 TINY = StepSize("tdn_resnet10", 2, 48, 1)
@@ -313,7 +313,7 @@ def test_training_from_real_files(tmp_path, monkeypatch):
     monkeypatch.setitem(end_to_end.TURN_SECONDS, "cpu", 0.0)
     assert training.main([*words, "--data", str(tmp_path), "--output", str(output)]) == 0
     control, warm, cold, *estimates = read_results(output)
-    assert control.case["source"] == end_to_end.MEMORY
+    assert control.case["source"] == MEMORY
     assert (warm.case["cache"], cold.case["cache"]) == ("warm", "cold")
     assert warm.values["cached_percent"] == 100
     if lie_in_memory(tmp_path):
@@ -387,7 +387,7 @@ def test_targets_are_met_missed_or_not_measured():
     assert cpu.verdict == "not measured"
     assert "MISSED by 0.10x" in training.report(results)
     assert training.is_good(results)
-    noisy = [*results, gpu_files(end_to_end.MEMORY, "none", stall_percent=-1.5)]
+    noisy = [*results, gpu_files(MEMORY, "none", stall_percent=-1.5)]
     _, _, _, jpeg, video, _ = judge(noisy)
     assert jpeg.verdict == "not decided, noise is 1.50 %"
     assert video.verdict == "met"

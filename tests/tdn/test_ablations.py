@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmarks.harness.literal_tdn import Excitation
 from tdn import create_model
 from tdn.ablations import PartialLongTermTDM, make_long_term_tdm
 from tdn.config import TemporalConfig
 from tdn.long_term import LongTermTDM
-from tests.tdn.literal_tdn import Excitation
 
 T, CHANNELS = 4, 32
 CLIPS = torch.randint(

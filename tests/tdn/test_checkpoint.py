@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import tdn
+from benchmarks.harness.literal_tdn import Block, LiteralTDN
 from tdn import UserError, create_model, load_checkpoint
 from tdn.checkpoint import OWN, TORCHVISION, UPSTREAM, export_upstream
 from tests.tdn import upstream_recipe as recipe
-from tests.tdn.literal_tdn import Block, LiteralTDN
 
 
 def network(name="tdn_resnet10", seed=0, **settings):

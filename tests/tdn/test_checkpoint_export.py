@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.harness.literal_tdn import LiteralTDN
 from tdn import UserError, create_model, load_checkpoint
 from tdn.checkpoint import UPSTREAM, export_upstream
 from tests.tdn import upstream_recipe as recipe
-from tests.tdn.literal_tdn import LiteralTDN
 
 
 def network(name="tdn_resnet10", seed=0, **settings):

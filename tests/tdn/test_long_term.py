@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.harness.literal_tdn import Excitation
 from tdn.long_term import DirectionalBatchNorm2d, LongTermTDM
-from tests.tdn.literal_tdn import Excitation
 
 SHARED = ("expand_norm", "half_norm", "full_norm")
 

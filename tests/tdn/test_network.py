@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.harness.literal_tdn import LiteralTDN
 from tdn import UserError, create_model
 from tdn.checkpoint import export_upstream
 from tdn.clip_classifier import Ideas
@@ -14,7 +15,6 @@ from tdn.kernels.short_term_stem import MEAN, STD
 from tdn.network import Backbone, Network
 from tdn.resnet import BasicBlock, Bottleneck
 from tdn.upstream_keys import upstream_key
-from tests.tdn.literal_tdn import LiteralTDN
 
 ALL = Ideas(short_term=True, long_term=True, temporal_conv=True)
 SHAPES = {

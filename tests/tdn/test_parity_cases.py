@@ -15,13 +15,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.harness.literal_tdn import LiteralTDN
 from tdn import create_model, load_checkpoint
 from tdn.checkpoint import export_upstream
 from tdn.kernels import backend
 from tdn.upstream_keys import upstream_key
 from tests.kernels.agreement import DEVICE
 from tests.tdn import upstream_recipe as recipe
-from tests.tdn.literal_tdn import LiteralTDN
 
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 WIDTH = 16

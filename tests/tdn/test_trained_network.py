@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.harness.literal_tdn import LiteralTDN
 from tdn.checkpoint import export_upstream
 from tdn.cli import main
 from tdn.config_loading import load_config
@@ -23,7 +24,6 @@ from tdn.trained import load_trained
 from tdn.visualization.explanation import Explainer
 from tests.tdn.demo_training import VIDEOS, DemoTraining, trained
 from tests.tdn.literal_evaluation import Rules, logits_of, mean_softmax
-from tests.tdn.literal_tdn import LiteralTDN
 
 __all__ = ["trained"]
 

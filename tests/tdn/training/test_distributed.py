@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.rows import read_results
+from benchmarks.harness.rows import read_results
 from tdn.evaluation.evaluator import evaluate
 from tdn.training.distributed import Processes
 from tdn.training.trainer import train

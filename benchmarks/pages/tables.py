@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from benchmarks.rows import REASONS, Result
-from benchmarks.targets import judge
+from benchmarks.harness.rows import REASONS, Result
+from benchmarks.pages.targets import judge
 
 NOTHING = "Nothing has been measured yet."
 DOUBTFUL = "others used the machine"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.clips.data import JPEG, SHORT_GOP
-from benchmarks.rows import Result
+from benchmarks.clips.data import JPEG, MEMORY, SHORT_GOP
+from benchmarks.harness.rows import Result
 
 Results = Sequence[Result]
 PLAIN = "released code"
 COMPILED = "released code, AMP, channels_last, torch.compile"
 OURS = "ours"
-CONTROL = "memory"
-"""The source of training from files that is none."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _control(results: Results) -> float:
             abs(result.values["stall_percent"])
             for result in results
             if result.benchmark == "from_files"
-            and result.case["source"] == CONTROL
+            and result.case["source"] == MEMORY
             and "cuda" in result.where
             and "stall_percent" in result.values
         ),

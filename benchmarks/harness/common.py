@@ -17,7 +17,7 @@ import triton
 import tdn
 from tdn.provenance import commit
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def results_file(benchmark: str, device: str, folder: Path = RESULTS) -> Path:

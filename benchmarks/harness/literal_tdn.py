@@ -38,6 +38,7 @@ class Excitation(nn.Module):
         return torch.sigmoid(y) - 0.5
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N*T, C, H, W) features, weighed by what moves."""
         f = self.bn1(self.conv1(x))
         g = self.conv2(f)
         f, g = (v.view(-1, self.t, *v.shape[1:]) for v in (f, g))
@@ -58,6 +59,7 @@ class Shift(nn.Module):
         self.conv = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N*T, C, H, W), mixed over the segments of a clip."""
         nt, c, h, w = x.shape
         x = x.view(-1, self.t, c, h, w).permute(0, 3, 4, 2, 1).contiguous().view(-1, c, self.t)
         x = self.conv(x).view(-1, h, w, c, self.t)
@@ -95,6 +97,7 @@ class Block(nn.Module):
         self.bottleneck = bottleneck
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N*T, C, H, W) to the next block's."""
         out = F.relu(self.bn1(self.conv1(x)))
         if self.temporal:
             out = self.shift(self.mse(out))
@@ -136,6 +139,7 @@ class Backbone(nn.Module):
         self.layer4_bak = stage(3, temporal=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N*T, 15, H, W), a segment's frames one after the other, to (N*T, features)."""
         x1, x2, x3, x4, x5 = x.split(3, dim=1)
         d = F.avg_pool2d(torch.cat([x2 - x1, x3 - x2, x4 - x3, x5 - x4], dim=1), 2, stride=2)
         d1 = F.max_pool2d(F.relu(self.conv1_5(d)), 3, stride=2, padding=1)
@@ -160,5 +164,6 @@ class LiteralTDN(nn.Module):
         self.new_fc = nn.Linear(8 * width * (4 if bottleneck else 1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, T*15, H, W), normalised, to (N, classes)."""
         scores = self.new_fc(self.base_model(x.view(-1, 15, *x.shape[2:])))
         return scores.view(-1, self.t, scores.shape[1]).mean(dim=1)

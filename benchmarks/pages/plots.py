@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.rows import Result
+from benchmarks.harness.rows import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

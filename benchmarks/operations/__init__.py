@@ -1,0 +1,1 @@
+"""The operations that TDN adds to a ResNet: ours beside their peers, forward and backward."""

@@ -1,0 +1,1 @@
+"""From results to what people read: tables, charts, and whether the targets are reached."""

@@ -1,0 +1,1 @@
+"""Training on several processes: what they exchange, and what more of them would give."""
