@@ -56,8 +56,8 @@ from benchmarks.processes.projection import Inputs, Projection, project, project
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.errors import UserError
-from tdn.training.distributed import open_processes
 from tdn.training.precision import choose_precision
+from tdn.training.processes.distributed import open_processes
 
 ROOT = Path(__file__).parents[1]
 DOUBTFUL = 10

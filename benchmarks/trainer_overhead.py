@@ -51,8 +51,8 @@ from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.devices import resolve_device
 from tdn.pipelines.loader import Batch
-from tdn.training.distributed import Processes
 from tdn.training.precision import choose_precision
+from tdn.training.processes.distributed import Processes
 
 ROOT = Path(__file__).parents[1]
 CASE = ("model", "width", "shape", "processes", "precision", "optimizer")

@@ -1,6 +1,6 @@
 """Tiles of the gated mix's passes: the widest loads that no register spills for.
 
-Found by compiling for sm_80 and sm_90 (``python -m tdn.kernels.resources``) with Triton 3.9. With
+Found by compiling for sm_80 and sm_90 (``python -m benchmarks.resources``) with Triton 3.9. With
 half types, tensor cores multiply as tf32, which holds float16's 10 bits. float32 takes three tf32
 products, or ordinary multiply-adds (ieee) where those leave more registers.
 """

@@ -9,8 +9,6 @@ segments (paper section 3.4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,23 +17,11 @@ from tdn.config import TemporalConfig
 from tdn.errors import UserError
 from tdn.kernels.fusion import fusion
 from tdn.kernels.short_term_stem import FRAMES, centre_frames, short_term_stem
-from tdn.model_rules import published_fusion_weights
+from tdn.model_rules import Ideas, published_fusion_weights
 from tdn.resnet import TemporalModules
 
 SMALLEST_FRAME = 33
 """Pixels; below, the last stage's maps are 1x1 and L-TDM's half-resolution branch is empty."""
-
-
-@dataclass(frozen=True)
-class Ideas:
-    """Which of TDN's ideas a network has; none of them is the frame-only baseline."""
-
-    short_term: bool
-    """S-TDM beside the stem and stage 1."""
-    long_term: bool
-    """L-TDM in the blocks of stages 2 to 4."""
-    temporal_conv: bool
-    """Temporal conv in the same blocks."""
 
 
 class ClipClassifier(nn.Module):

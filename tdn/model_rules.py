@@ -11,16 +11,26 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tdn.config import Config, ModelConfig, TemporalConfig
 from tdn.errors import UserError
 from tdn.rules import Rule, check_rules, is_number, is_whole
 
-if TYPE_CHECKING:
-    from tdn.clip_classifier import Ideas
-
 _log = logging.getLogger("tdn")
+
+
+@dataclass(frozen=True)
+class Ideas:
+    """Which of TDN's ideas a network has; none of them is the frame-only baseline."""
+
+    short_term: bool
+    """S-TDM beside the stem and stage 1."""
+    long_term: bool
+    """L-TDM in the blocks of stages 2 to 4."""
+    temporal_conv: bool
+    """Temporal conv in the same blocks."""
 
 
 def _is_count(value: Any) -> bool:

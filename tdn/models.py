@@ -7,10 +7,9 @@ import difflib
 
 from torch import nn
 
-from tdn.clip_classifier import Ideas
 from tdn.config import ModelConfig, TemporalConfig
 from tdn.errors import UserError
-from tdn.model_rules import check_model
+from tdn.model_rules import Ideas, check_model
 from tdn.network import Backbone, Network
 from tdn.resnet import BasicBlock, Bottleneck
 from tdn.rules import Rule, is_whole

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tdn.clip_classifier import ClipClassifier, Ideas
+from tdn.clip_classifier import ClipClassifier
 from tdn.config import TemporalConfig
+from tdn.model_rules import Ideas
 from tdn.resnet import Block, Stem, TemporalModules, make_stage
 from tdn.short_term import ShortTermTDM, inflated
 

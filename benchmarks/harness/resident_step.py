@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from tdn.config import Config, OptimizerConfig
 from tdn.pipelines.loader import Batch
 from tdn.trained import create_network
-from tdn.training.distributed import Processes
-from tdn.training.optimizers import create_optimizer
+from tdn.training.optimizing.optimizers import create_optimizer
 from tdn.training.precision import Precision, choose_precision
-from tdn.training.replicas import replicated
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.replicas import replicated
 
 
 def resident_batch(config: Config, device: torch.device) -> Batch:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from benchmarks.harness.common import synchronise
 from benchmarks.processes.projection import BUCKET
-from tdn.training.distributed import Processes
+from tdn.training.processes.distributed import Processes
 
 SMALL = 8
 """Bytes of a message whose time is all latency."""

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from benchmarks.harness.common import progress, synchronise
 from benchmarks.harness.resident_step import BareStep, configured_step, resident_batch
 from tdn.config import Config
-from tdn.training.distributed import Processes
+from tdn.training.processes.distributed import Processes
 
 WARM_UP = 3
 """Steps."""

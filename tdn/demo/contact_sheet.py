@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from tdn.visualization.drawing import GREEN, INK, PAPER, RED, save_png, sheet, write
+from tdn.drawing import GREEN, INK, PAPER, RED, save_png, sheet, write
 
 _FRAMES = 6
 _ZOOM = 2

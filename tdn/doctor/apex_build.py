@@ -16,7 +16,7 @@ def check() -> Iterator[Finding]:
         return
     import torch
 
-    from tdn.training.optimizers import apex_obstacle
+    from tdn.training.optimizing.optimizers import apex_obstacle
 
     obstacle = apex_obstacle("sgd", torch.device("cuda"), {torch.float32})
     yield judge(_version(), obstacle, torch.cuda.is_available())

@@ -17,10 +17,10 @@ from tdn.doctor.data import check_split
 from tdn.doctor.findings import Finding, fail, mistake, ok, warn
 from tdn.errors import UserError
 from tdn.trained import create_network
-from tdn.training.compilation import check_compiler
-from tdn.training.distributed import device_name
-from tdn.training.optimizers import apex_obstacle
+from tdn.training.extras.compilation import check_compiler
+from tdn.training.optimizing.optimizers import apex_obstacle
 from tdn.training.precision import choose_precision
+from tdn.training.processes.distributed import device_name
 
 GB = 1e9
 _CHECKPOINTS = 3

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tdn.errors import UserError
 from tdn.evaluation.scores import Scores, accuracy, save_metrics
-from tdn.training.run_folder import make_folder
+from tdn.training.saving.run_folder import make_folder
 from tdn.training.state import versions
 
 Values = npt.NDArray[np.float64]

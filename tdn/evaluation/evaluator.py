@@ -24,7 +24,6 @@ from tdn.config import Config
 from tdn.config_loading import config_to_dict, resolve_config
 from tdn.errors import UserError
 from tdn.evaluation.collecting import Collector, ScoredViews
-from tdn.evaluation.forward import predict
 from tdn.evaluation.partial import PartialScores
 from tdn.evaluation.results import in_words, save_results
 from tdn.evaluation.scores import Scores
@@ -32,11 +31,12 @@ from tdn.pipelines.files.storage import checksum
 from tdn.trained import trained_network
 from tdn.training.build import check_same_data
 from tdn.training.class_names import check_same_classes
-from tdn.training.distributed import Processes, device_name, open_processes
+from tdn.training.forward import predict
 from tdn.training.interruption import STOPPED, StopRequest
 from tdn.training.precision import Precision, choose_precision
+from tdn.training.processes.distributed import Processes, device_name, open_processes
 from tdn.training.reporting.console import shows_bar
-from tdn.training.run_folder import make_folder
+from tdn.training.saving.run_folder import make_folder
 from tdn.training.state import versions
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def save_results(
     Raises:
         UserError: The folder cannot be written.
     """
-    from tdn.visualization.confusion import confusion_figure
+    from tdn.evaluation.confusion import confusion_figure
 
     by_class = ByClass.of(scores, names)
     videos, views, classes = scores.logits.shape

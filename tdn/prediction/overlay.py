@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from tdn.drawing import font
 from tdn.errors import UserError
 from tdn.files import check_not_an_input, write_atomically
 from tdn.pipelines.decoding.frame_reading import frame_rate, iter_frames
@@ -22,7 +23,6 @@ from tdn.pipelines.videos.encoding import Codec
 from tdn.pipelines.videos.reading import DecodingError
 from tdn.prediction.results import Guess, VideoPrediction
 from tdn.prediction.videos import read_video
-from tdn.visualization.drawing import font
 
 _TICKS = 90_000
 """Units of time in a second, fine enough for any frame rate."""

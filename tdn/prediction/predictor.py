@@ -26,13 +26,13 @@ from tdn.config import Config
 from tdn.config_loading import check_config
 from tdn.devices import resolve_device
 from tdn.errors import UserError
-from tdn.evaluation.forward import predict
 from tdn.evaluation.scores import Scores
 from tdn.pipelines.manifests.manifest import Manifest
 from tdn.prediction.results import Probabilities, VideoPrediction, WindowPrediction
 from tdn.prediction.videos import find_videos, read_videos
 from tdn.prediction.windows import Window, WindowLoader, WindowPlanner, sliding, whole
 from tdn.trained import load_trained
+from tdn.training.forward import predict
 from tdn.training.precision import Precision, choose_precision
 
 

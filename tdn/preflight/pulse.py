@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tdn.preflight.roll_call import Roll
-from tdn.training.board import Board
+from tdn.training.processes.board import Board
 
 _EVERY = 0.5
 _LAST = 5.0

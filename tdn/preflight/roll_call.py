@@ -21,7 +21,7 @@ import torch.distributed as dist
 from tdn.errors import UserError
 from tdn.preflight.cluster import Cluster
 from tdn.preflight.deadline import in_time
-from tdn.training.board import Board
+from tdn.training.processes.board import Board
 
 LAST_CALL = 10.0
 """Seconds in which another node may still come, where the run could do without it."""

@@ -25,7 +25,7 @@ from tdn.doctor import driver
 from tdn.preflight import devices
 from tdn.preflight.deadline import in_time
 from tdn.preflight.links import Team, measure_pairs, measure_sums
-from tdn.training.board import Board
+from tdn.training.processes.board import Board
 
 
 @dataclass(frozen=True)

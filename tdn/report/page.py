@@ -12,11 +12,11 @@ from typing import Any
 import jinja2
 
 import tdn
+from tdn.evaluation.confusion import confusion_figure
 from tdn.files import write_text_atomically
 from tdn.report.charts import draw_charts
 from tdn.report.examples import make_examples
 from tdn.report.record import RunRecord, read_run
-from tdn.visualization.confusion import confusion_figure
 
 HARDEST = 10
 """Classes in the table of the hardest ones."""

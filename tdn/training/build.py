@@ -15,21 +15,21 @@ from tdn.config import Config
 from tdn.errors import UserError
 from tdn.network import Network
 from tdn.trained import create_network
-from tdn.training.checkpoint_file import Checkpoint, read_checkpoint
 from tdn.training.class_names import check_same_classes
-from tdn.training.compilation import check_compiler
-from tdn.training.disk_room import check_room
-from tdn.training.distributed import Processes
 from tdn.training.elastic import keep_global_batch
-from tdn.training.ema import WeightAverage
-from tdn.training.launch import this_launch
-from tdn.training.optimizers import OptimizerAndBackend, create_optimizer
+from tdn.training.extras.compilation import check_compiler
+from tdn.training.extras.ema import WeightAverage
+from tdn.training.extras.recomputation import recompute_stages
+from tdn.training.extras.synced_norms import synchronise_norms
+from tdn.training.optimizing.optimizers import OptimizerAndBackend, create_optimizer
+from tdn.training.optimizing.schedules import check_schedule
 from tdn.training.precision import Precision, choose_precision
-from tdn.training.recomputation import recompute_stages
-from tdn.training.run_folder import Found, RunFolder
-from tdn.training.schedules import check_schedule
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.launch import this_launch
+from tdn.training.saving.checkpoint_file import Checkpoint, read_checkpoint
+from tdn.training.saving.disk_room import check_room
+from tdn.training.saving.run_folder import Found, RunFolder
 from tdn.training.state import Pace, RunState, check_resumable, check_same_pace, global_batch
-from tdn.training.synced_norms import synchronise_norms
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tdn.config import Config
 from tdn.training.build import Parts
-from tdn.training.distributed import Processes, device_name
+from tdn.training.optimizing.schedules import peak_rate
+from tdn.training.processes.distributed import Processes, device_name
 from tdn.training.reporting.sinks import Event
-from tdn.training.schedules import peak_rate
 from tdn.training.state import versions
 
 

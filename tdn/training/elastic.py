@@ -14,7 +14,7 @@ from pathlib import Path
 from tdn.config import Config
 from tdn.config_loading import check_config
 from tdn.errors import UserError
-from tdn.training.checkpoint_file import Checkpoint
+from tdn.training.saving.checkpoint_file import Checkpoint
 from tdn.training.state import global_batch
 
 _log = logging.getLogger(__name__)

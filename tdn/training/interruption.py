@@ -17,15 +17,15 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from tdn.training.distributed import Processes
-from tdn.training.leaving import (
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.leaving import (
     PATIENCE,
     KnownError,
     KnownExit,
     end_undisturbed,
     is_communication,
 )
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 

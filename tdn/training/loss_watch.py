@@ -2,7 +2,7 @@
 
 Asking the device for every step's loss would make Python wait for it. So they stay there until the
 log or a checkpoint is written. Meanwhile the steps have gone on: with ``training.non_finite`` stop
-nothing of that is saved; with skip nothing has changed (``tdn.training.update_guard``).
+nothing of that is saved; with skip nothing has changed (``tdn.training.optimizing.update_guard``).
 
 In fp16 gradients overflow now and then because the loss scale is too large, and it is then lowered
 (Micikevicius et al. 2018, section 3.2). Those steps are counted apart.
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from tdn.config import TrainingConfig
-from tdn.training.distributed import Processes
 from tdn.training.precision import Precision
+from tdn.training.processes.distributed import Processes
 from tdn.training.state import RunState
 from tdn.training.step import StepResult
 

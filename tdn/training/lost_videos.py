@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tdn.training.distributed import Processes
+from tdn.training.processes.distributed import Processes
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Loader

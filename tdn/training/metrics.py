@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tdn.training.distributed import Processes
+from tdn.training.processes.distributed import Processes
 
 
 def label_ranks(scores: Tensor, labels: Tensor) -> Tensor:

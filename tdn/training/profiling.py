@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_function
 
 from tdn.errors import UserError
-from tdn.training.checkpoint_file import REMEDY
-from tdn.training.distributed import Processes
-from tdn.training.whereabouts import PROFILING
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.whereabouts import PROFILING
+from tdn.training.saving.checkpoint_file import REMEDY
 
 _ROWS = 10
 _log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from tdn.training.clock import StepClock
-from tdn.training.distributed import Processes
 from tdn.training.metrics import Tally
+from tdn.training.processes.distributed import Processes
 from tdn.training.reporting.sinks import Event
 
 GB = 1e9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 from tdn.training.state import RunState
 
 

@@ -25,8 +25,8 @@ import tdn
 from tdn.config import Config
 from tdn.config_loading import config_to_dict
 from tdn.errors import UserError
-from tdn.training.checkpoint_file import Checkpoint
-from tdn.training.optimizer_state import named_state, restore_named_state
+from tdn.training.optimizing.optimizer_state import named_state, restore_named_state
+from tdn.training.saving.checkpoint_file import Checkpoint
 from tdn.training.step import TrainingStep
 
 _log = logging.getLogger(__name__)

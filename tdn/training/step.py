@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdn.config import Config
-from tdn.training.compilation import compiled
-from tdn.training.distributed import Processes
-from tdn.training.ema import WeightAverage
-from tdn.training.groups import MULTIPLIER
-from tdn.training.mixing import draw_mix
+from tdn.training.extras.compilation import compiled
+from tdn.training.extras.ema import WeightAverage
+from tdn.training.extras.mixing import draw_mix
+from tdn.training.optimizing.groups import MULTIPLIER
+from tdn.training.optimizing.schedules import Schedule
+from tdn.training.optimizing.update_guard import UpdateGuard
 from tdn.training.precision import Precision
-from tdn.training.replicas import averaging, replicated
-from tdn.training.schedules import Schedule
-from tdn.training.update_guard import UpdateGuard
-from tdn.training.whereabouts import BACKWARD, FORWARD, LOSS, UPDATE
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.replicas import averaging, replicated
+from tdn.training.processes.whereabouts import BACKWARD, FORWARD, LOSS, UPDATE
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Batch

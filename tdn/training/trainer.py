@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING
 
 from tdn.config import Config
 from tdn.config_loading import absolute_paths, dump_config, resolve_config
-from tdn.training.agreement import Agreement
 from tdn.training.build import Parts, Start, build, check_same_data, find_start
 from tdn.training.description import describe
-from tdn.training.distributed import Processes, open_processes
 from tdn.training.interruption import StopRequest, marking_early_stop
 from tdn.training.loss_watch import LossWatch
 from tdn.training.lost_videos import LostVideos
 from tdn.training.metrics import Summary
+from tdn.training.optimizing.schedules import create_schedule
+from tdn.training.processes.agreement import Agreement
+from tdn.training.processes.distributed import Processes, open_processes
+from tdn.training.processes.whereabouts import COMMUNICATION, DATA, METRICS, REPORTING, SAVING
 from tdn.training.profiling import StepProfiler, parse_steps
 from tdn.training.progress import Progress
 from tdn.training.reporting.journal import Journal
 from tdn.training.reporting.wandb import check_wandb
 from tdn.training.result import TrainingResult
-from tdn.training.run_folder import RunFolder
-from tdn.training.run_lock import run_lock
-from tdn.training.saving import Saver
-from tdn.training.schedules import create_schedule
+from tdn.training.saving.run_folder import RunFolder
+from tdn.training.saving.run_lock import run_lock
+from tdn.training.saving.saver import Saver
 from tdn.training.state import make_checkpoint, restore
 from tdn.training.step import StepResult, TrainingStep
 from tdn.training.validation import validate
-from tdn.training.watchdog import Watchdog
-from tdn.training.whereabouts import COMMUNICATION, DATA, METRICS, REPORTING, SAVING
+from tdn.training.watching.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from tdn.pipelines.loader import Batch

@@ -8,15 +8,15 @@ from itertools import islice
 from torch.nn import functional as F
 
 from tdn.config import Config
-from tdn.evaluation.forward import predict
 from tdn.training.build import Parts
-from tdn.training.distributed import Processes
+from tdn.training.extras.precise_bn import estimate_statistics
+from tdn.training.forward import predict
 from tdn.training.interruption import StopRequest
 from tdn.training.lost_videos import LostVideos
 from tdn.training.metrics import Summary, Tally
-from tdn.training.precise_bn import estimate_statistics
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.whereabouts import COMMUNICATION, VALIDATING, NotedBatches
 from tdn.training.reporting.console import shows_bar
-from tdn.training.whereabouts import COMMUNICATION, VALIDATING, NotedBatches
 
 
 def validate(

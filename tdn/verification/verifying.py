@@ -18,9 +18,9 @@ from tdn.evaluation.evaluator import evaluate
 from tdn.evaluation.scores import Scores
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.sources.listing import read_class_names
-from tdn.training.distributed import open_processes
-from tdn.training.leaving import KnownError, KnownExit
-from tdn.training.run_folder import make_folder
+from tdn.training.processes.distributed import open_processes
+from tdn.training.processes.leaving import KnownError, KnownExit
+from tdn.training.saving.run_folder import make_folder
 from tdn.verification.claims import Claim, Claims, DataSet, Evaluation
 from tdn.verification.planning import Plan, Sources, plan
 

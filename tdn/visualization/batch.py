@@ -17,7 +17,7 @@ from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.sampling.photometric import Box
 from tdn.pipelines.sampling.plans import View, upright_size
 from tdn.pipelines.sources.listing import read_class_names
-from tdn.training.mixing import Mix, draw_mix
+from tdn.training.extras.mixing import Mix, draw_mix
 from tdn.visualization.batch_sheet import Row, batch_sheet
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from tdn.visualization.drawing import (
+from tdn.drawing import (
     BLUE,
     FAINT,
     INK,

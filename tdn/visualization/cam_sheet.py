@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from tdn.drawing import FAINT, INK, PAPER, font, sheet, shortened
 from tdn.files import write_atomically
 from tdn.pipelines.videos.encoding import Codec, encode_video
-from tdn.visualization.drawing import FAINT, INK, PAPER, font, sheet, shortened
 
 _TEXT = 13
 _CAPTION = 20

@@ -39,7 +39,7 @@ def test_both_loops_take_as_many_steps_and_the_bare_one_s_time_is_not_the_run_s(
 
 
 def test_several_processes_are_started(tmp_path, monkeypatch):
-    """What they measure is in tests/tdn/training/test_distributed.py."""
+    """What they measure is in tests/tdn/training/processes/test_distributed.py."""
     output = tmp_path / "row.jsonl"
     commands = []
 

@@ -11,7 +11,7 @@ import torch
 from tdn.config import Config, EvaluationConfig
 from tdn.config_loading import load_config
 from tdn.trained import create_network
-from tdn.training.schedules import peak_rate
+from tdn.training.optimizing.schedules import peak_rate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

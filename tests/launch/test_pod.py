@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tdn.training.heartbeat import Heartbeat
+from tdn.training.watching.heartbeat import Heartbeat
 from tests.launch.manifests import LAUNCH, task
 
 STOPPED = os.EX_TEMPFAIL

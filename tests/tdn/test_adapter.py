@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from tdn import UserError, load_checkpoint
 from tdn.adapter import ANATOMIES, Anatomy, adapt
 from tdn.checkpoint import OWN
-from tdn.clip_classifier import Ideas
 from tdn.config import TemporalConfig
 from tdn.long_term import LongTermTDM
+from tdn.model_rules import Ideas
 from tdn.models import VARIANTS
 from tdn.temporal_conv import TemporalConv
 

@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     if output.suffix.lower() != ".png":
         raise UserError(f"--output: '{output}' does not fit; give a file name that ends in .png")
     config = read_config(arguments)
+    from tdn.drawing import save_png
     from tdn.visualization.batch import draw_batch
-    from tdn.visualization.drawing import save_png
 
     picture = draw_batch(
         config,

@@ -71,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     for path in filter(None, (output, movie)):
         check_not_an_input(path, [arguments.video])
     config = read_config(arguments) if arguments.config else None
+    from tdn.drawing import save_png
     from tdn.visualization.cam_sheet import cam_sheet, save_cam_video
-    from tdn.visualization.drawing import save_png
     from tdn.visualization.explanation import Explainer
 
     explainer = Explainer(

@@ -7,13 +7,13 @@ from typing import Any
 
 from tdn.config import Config
 from tdn.errors import UserError
-from tdn.training.checkpoint_file import REMEDY
 from tdn.training.reporting.console import Console, shows_bar
 from tdn.training.reporting.record import JsonLines
 from tdn.training.reporting.sinks import Sink
 from tdn.training.reporting.tensorboard import TensorBoard
 from tdn.training.reporting.wandb import WandB
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.checkpoint_file import REMEDY
+from tdn.training.saving.run_folder import RunFolder
 
 
 class Journal:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tdn.files import write_atomically
-from tdn.training.checkpoint_file import REMEDY
 from tdn.training.reporting.sinks import Event
+from tdn.training.saving.checkpoint_file import REMEDY
 
 
 class JsonLines:

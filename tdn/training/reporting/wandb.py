@@ -15,7 +15,7 @@ from tdn.config import Config
 from tdn.config_loading import config_to_dict
 from tdn.errors import UserError
 from tdn.training.reporting.sinks import Event
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 

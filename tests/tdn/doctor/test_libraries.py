@@ -14,7 +14,7 @@ from tdn.doctor.communication import Backend
 from tdn.doctor.libraries import Library
 from tdn.doctor.torch_build import Build, Device
 from tdn.doctor.triton_kernels import Trial
-from tdn.training.optimizers import apex_obstacle
+from tdn.training.optimizing.optimizers import apex_obstacle
 
 H100 = Device("NVIDIA H100", 80 << 30, (9, 0), bf16=True)
 GOOD = Build("2.13.0+cu130", "13.0", gpu=True, devices=(H100,), oldest=(7, 5))

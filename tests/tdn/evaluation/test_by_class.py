@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.evaluation.by_class import ByClass
+from tdn.evaluation.confusion import confusion_figure
 from tdn.evaluation.scores import Scores
-from tdn.visualization.confusion import confusion_figure
 
 
 def scores_of(labels, predicted, classes):

@@ -13,7 +13,7 @@ from tdn.preflight import first
 from tdn.preflight.roll_call import Roll
 from tdn.preflight.speeds import Machine, judge
 from tdn.preflight.worker import Plan, measure
-from tdn.training.board import Board
+from tdn.training.processes.board import Board
 
 _FORK = multiprocessing.get_context("fork")
 

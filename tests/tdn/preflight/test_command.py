@@ -15,7 +15,7 @@ from tdn.preflight import command, first
 from tdn.preflight.cluster import Cluster
 from tdn.preflight.node import NodeReport
 from tdn.preflight.roll_call import call
-from tdn.training.board import Board
+from tdn.training.processes.board import Board
 
 LISTS = ["--data.train_list", "some.txt", "--data.validation_list", "others.txt"]
 WORDS = ["train", "--config", "configs/demo.yaml", *LISTS, "--output"]

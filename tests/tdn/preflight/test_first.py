@@ -13,7 +13,7 @@ from tdn.preflight.node import NodeReport
 from tdn.preflight.pulse import Pulses, beating
 from tdn.preflight.roll_call import Roll
 from tdn.preflight.worker import Plan
-from tdn.training.board import Board
+from tdn.training.processes.board import Board
 
 NAMES = ("a", "b", "c")
 REPORT = NodeReport(1, 0, [ok("dali", "runs")], {"torch": "2.13.0"})

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tdn.preflight import shared_folder
-from tdn.training.board import Board
+from tdn.training.processes.board import Board
 
 
 @pytest.fixture

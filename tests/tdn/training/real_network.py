@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from tdn.models import create_model
 from tdn.network import Network
-from tdn.training.distributed import Processes
-from tdn.training.recomputation import recompute_stages
-from tdn.training.replicas import replicated
-from tdn.training.synced_norms import synchronise_norms
+from tdn.training.extras.recomputation import recompute_stages
+from tdn.training.extras.synced_norms import synchronise_norms
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.replicas import replicated
 from tests.tdn import synthetic
 
 

@@ -10,9 +10,9 @@ import pytest
 from tdn.config import Config
 from tdn.errors import UserError
 from tdn.pipelines.indexing import manifest_cache
-from tdn.training import disk_room
-from tdn.training.disk_room import check_room, checkpoint_size
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving import disk_room
+from tdn.training.saving.disk_room import check_room, checkpoint_size
+from tdn.training.saving.run_folder import RunFolder
 from tdn.training.trainer import train
 from tests.tdn.synthetic import TinyNetwork, tiny_config
 from tests.tdn.training.runs import run

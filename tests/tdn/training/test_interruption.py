@@ -9,11 +9,11 @@ import torch
 from torch.distributed import DistError
 
 from tdn.training import interruption
-from tdn.training.board import Alarm, Board
-from tdn.training.distributed import Processes
 from tdn.training.interruption import STOPPED, StopRequest, marking_early_stop
-from tdn.training.leaving import KnownError
-from tdn.training.run_folder import RunFolder
+from tdn.training.processes.board import Alarm, Board
+from tdn.training.processes.distributed import Processes
+from tdn.training.processes.leaving import KnownError
+from tdn.training.saving.run_folder import RunFolder
 
 ALONE, FIRST = (Processes(0, count, torch.device("cpu")) for count in (1, 2))
 

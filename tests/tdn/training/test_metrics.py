@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional as F
 
-from tdn.training.distributed import Processes
 from tdn.training.metrics import Summary, Tally, label_ranks
+from tdn.training.processes.distributed import Processes
 
 CPU = torch.device("cpu")
 ALONE = Processes(rank=0, world_size=1, device=CPU)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tdn.config import TrainingConfig
-from tdn.training.distributed import open_processes
+from tdn.training.processes.distributed import open_processes
 
 
 def test_alone_nothing_travels():

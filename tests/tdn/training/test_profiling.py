@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdn.errors import UserError
-from tdn.training.distributed import Processes
+from tdn.training.processes.distributed import Processes
 from tdn.training.profiling import StepProfiler, StepRange, parse_steps
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 from tdn.training.trainer import TrainingResult, train
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.runs import ask_to_stop, assert_same, events

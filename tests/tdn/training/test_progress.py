@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tdn.training import clock
-from tdn.training.distributed import Processes
+from tdn.training.processes.distributed import Processes
 from tdn.training.progress import Progress, memory_in_use
 
 CPU = torch.device("cpu")

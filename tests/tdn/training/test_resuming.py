@@ -15,9 +15,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tdn.errors import UserError
-from tdn.training import build, saving, trainer
+from tdn.training import build, trainer
+from tdn.training.saving import saver as saving
 from tests.tdn.training.runs import ask_to_stop, assert_same, events, fail, run
-from tests.tdn.training.test_run_folder import damage
+from tests.tdn.training.saving.test_run_folder import damage
 
 TIMES = (
     "time", "clips_per_second", "clips_per_second_each", "data_wait", "memory", "eta", "seconds"

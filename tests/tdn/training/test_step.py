@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tdn.training.distributed import Processes
-from tdn.training.ema import WeightAverage
-from tdn.training.mixing import draw_mix
-from tdn.training.optimizers import create_optimizer
+from tdn.training.extras.ema import WeightAverage
+from tdn.training.extras.mixing import draw_mix
+from tdn.training.optimizing.optimizers import create_optimizer
+from tdn.training.optimizing.schedules import create_schedule
 from tdn.training.precision import choose_precision
-from tdn.training.schedules import create_schedule
+from tdn.training.processes.distributed import Processes
 from tdn.training.step import TrainingStep, seed_step
 from tests.tdn.synthetic import TinyNetwork, make_batch, tiny_config
 

@@ -14,9 +14,9 @@ from torch.optim import adam, sgd
 import tdn
 from tdn.models import create_model
 from tdn.training import build, trainer
-from tdn.training.distributed import Processes
 from tdn.training.metrics import Tally
 from tdn.training.precision import Precision
+from tdn.training.processes.distributed import Processes
 from tdn.training.trainer import train
 from tests.tdn import synthetic
 from tests.tdn.synthetic import tiny_config

@@ -14,7 +14,7 @@ from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingC
 from tdn.errors import UserError
 from tdn.pipelines.loader import create_loader
 from tdn.pipelines.sampling.photometric import FILL
-from tdn.training.mixing import draw_mix
+from tdn.training.extras.mixing import draw_mix
 from tdn.visualization import batch as module
 from tdn.visualization.batch import draw_batch
 from tests.tdn.visualization.pictures import places

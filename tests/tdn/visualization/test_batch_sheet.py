@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tdn.drawing import font, save_png, shortened
 from tdn.errors import UserError
 from tdn.visualization.batch_sheet import Row, batch_sheet
-from tdn.visualization.drawing import font, save_png, shortened
 from tests.tdn.visualization.pictures import places
 
 ORANGE, BLUE, RED = (255, 140, 0), (9, 105, 218), (207, 34, 46)

@@ -8,7 +8,7 @@ import pytest
 
 from tdn.training.reporting.console import Console
 from tdn.training.reporting.journal import Journal
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.reporting.events import start_event, train_event
 

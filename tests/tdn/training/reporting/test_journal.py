@@ -4,7 +4,7 @@ import pytest
 
 from tdn.errors import UserError
 from tdn.training.reporting.journal import Journal
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.reporting.events import steps_in, train_event
 

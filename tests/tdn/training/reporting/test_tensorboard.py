@@ -10,7 +10,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tdn.training.reporting.journal import Journal
 from tdn.training.reporting.tensorboard import TensorBoard
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.reporting.events import train_event
 from tests.tdn.training.runs import run

@@ -11,7 +11,7 @@ import pytest
 from tdn.errors import UserError
 from tdn.training.reporting.journal import Journal
 from tdn.training.reporting.wandb import check_wandb
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 from tdn.training.trainer import train
 from tests.tdn.synthetic import tiny_config
 from tests.tdn.training.reporting.events import train_event

@@ -1,0 +1,1 @@
+"""From gradients to new weights: optimizers, groups of parameters, learning rates."""
