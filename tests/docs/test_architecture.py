@@ -120,12 +120,7 @@ def test_a_folder_imports_what_the_page_says_and_no_less(name):
         if folder(file) == name
         for other in others
     } - {name}
-    assert used == set(FOLDERS[name]) - {"kernels/resources.py"}
-
-
-def test_only_the_compiler_of_kernels_takes_the_network():
-    takers = {f for f, others in imports().items() if "tdn/long_term.py" in others}
-    assert {f for f in takers if f.startswith("kernels/")} == {"kernels/resources.py"}
+    assert used == set(FOLDERS[name])
 
 
 def test_nothing_imports_commands_benchmarks_or_tests():
