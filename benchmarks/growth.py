@@ -41,7 +41,7 @@ from benchmarks.steps.measurement import step_values as columns_of
 from benchmarks.steps.peers import OURS, StepSize
 from benchmarks.steps.trainee import Trainee, take_turns
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
-from tdn.pipelines.files.subprocess_workers import usable_cores
+from tdn.machine import usable_cores
 
 CASE = ("along", "model", "segments", "pixels", "clips", "workers")
 """Columns that say what was measured."""

@@ -30,10 +30,11 @@ machine says so.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from tdn.machine import usable_cores
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -82,7 +83,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--segments", nargs="+", type=int, metavar="T", help="segments a clip (8 16)"
     )
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     parser.add_argument(
         "--workers",
         type=int,

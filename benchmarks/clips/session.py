@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from benchmarks.clips.measurement import Case, Effort, Row
 from benchmarks.harness.common import progress, results_file, surroundings
 from benchmarks.harness.rows import results_of, write_results
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
+from tdn.machine import usable_cores
 
 CASE = ("source", "segments", "contestant", "batch_size", "workers")
 """Columns that say what was measured."""
@@ -61,7 +61,7 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
 
 def _make(source: str, folder: Path, options: argparse.Namespace) -> Path:
     begin = time.monotonic()
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     listed = make_clips(folder, source, Recipe(options.clips, options.frames), cores)
     progress(f"{options.clips} clips of {source}: {time.monotonic() - begin:.0f} s")
     return listed

@@ -9,7 +9,6 @@ which so never touches the process whose launches are timed.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 import sys
 import time
@@ -23,6 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.harness.common import described, synchronise
 from benchmarks.operations.catalogue import Operation, Size
 from benchmarks.operations.contestants import Contestant, Peer, new_operation, new_sample
+from tdn.machine import usable_cores
 
 GENERATED = re.compile(r"^(triton_|_[a-z]\w*_kernel)")
 """Kernels of torch.compile, and ours."""
@@ -100,7 +100,7 @@ def compile_ahead(jobs: list[Job], seconds: float) -> Counts:
         stderr has the reason, as has its row if it fails again.
     """
     end = time.monotonic() + seconds
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     counts: Counts = {}
     with multiprocessing.get_context("spawn").Pool(max(1, min(cores - 1, len(jobs)))) as pool:
         done = pool.imap_unordered(_set_up, jobs)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from tdn.errors import UserError
 from tdn.files import write_atomically
+from tdn.machine import usable_cores
 from tdn.pipelines.demo_data.classes import (
     CLASS_COUNTS,
     MotionClass,
@@ -170,7 +170,7 @@ def _read_recipe(note: Path) -> dict[str, int | str]:
 
 def _write_clips(jobs: list[ClipJob], workers: int | None, progress: bool) -> None:
     missing = [job for job in jobs if not job.path.exists()]
-    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
+    workers = min(workers or usable_cores(), len(missing))
     with tqdm(
         total=len(jobs),
         initial=len(jobs) - len(missing),

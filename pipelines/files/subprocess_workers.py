@@ -32,11 +32,6 @@ class Lost(NamedTuple):
     """"crashes" or "stops for 120 s"."""
 
 
-def usable_cores() -> int:
-    """CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 def run_tasks(
     task: str, requests: Iterable[Any], workers: int, *, timeout: float
 ) -> Generator[tuple[int, Any], None, None]:

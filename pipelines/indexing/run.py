@@ -19,8 +19,8 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from tdn.errors import UserError
+from tdn.machine import usable_cores
 from tdn.pipelines.files.frame_folders import is_template
-from tdn.pipelines.files.subprocess_workers import usable_cores
 from tdn.pipelines.indexing.journal import Journal
 from tdn.pipelines.indexing.known_clips import KnownClips, clip_key, read_known
 from tdn.pipelines.indexing.probe import Probe, Request

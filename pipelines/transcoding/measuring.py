@@ -12,7 +12,7 @@ import torch
 
 from tdn.config import DataConfig
 from tdn.devices import resolve_device
-from tdn.pipelines.files.subprocess_workers import usable_cores
+from tdn.machine import usable_cores
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.loader import Batch, Loader
 from tdn.pipelines.manifests.manifest import Manifest

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from tdn.errors import UserError
-from tdn.pipelines.files.subprocess_workers import Lost, run_tasks, usable_cores
+from tdn.machine import usable_cores
+from tdn.pipelines.files.subprocess_workers import Lost, run_tasks
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.transcoding.files import CopyFiles

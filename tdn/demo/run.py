@@ -22,8 +22,8 @@ from tdn.demo.contact_sheet import Cell, save_contact_sheet
 from tdn.demo.pairs import read_pairs, within_pair_accuracy
 from tdn.errors import UserError
 from tdn.evaluation.evaluator import evaluate
+from tdn.machine import usable_cores
 from tdn.pipelines.demo_data import DemoData, write_demo_data
-from tdn.pipelines.files.subprocess_workers import usable_cores
 from tdn.pipelines.loader import create_loader
 
 NETWORKS = ("tdn", "tsn")

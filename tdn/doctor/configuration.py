@@ -12,10 +12,11 @@ import torch
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.devices import resolve_device
-from tdn.doctor import processors, storage
+from tdn.doctor import storage
 from tdn.doctor.data import check_split
 from tdn.doctor.findings import Finding, fail, mistake, ok, warn
 from tdn.errors import UserError
+from tdn.machine import usable_cores
 from tdn.trained import create_network
 from tdn.training.extras.compilation import check_compiler
 from tdn.training.optimizing.optimizers import apex_obstacle
@@ -49,7 +50,7 @@ def check(path: str, *overrides: str) -> Iterator[Finding]:
         yield mistake("device", error)
         device = torch.device("cpu")
     processes = _processes(device)
-    yield judge_threads(config.data.num_threads, processes, processors.usable_cores())
+    yield judge_threads(config.data.num_threads, processes, usable_cores())
     yield from _network(config)
     for key in ("train_list", "validation_list"):
         yield from check_split(config, key, device, processes)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tdn
 from tdn.doctor import gpus
 from tdn.doctor.findings import Finding, Level, ok, warn
-from tdn.doctor.processors import usable_cores
+from tdn.machine import usable_cores
 
 
 class Surroundings(NamedTuple):

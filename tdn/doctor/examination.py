@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from tdn.doctor.findings import Finding, Level
 from tdn.doctor.gpus import has_gpu
 from tdn.doctor.isolation import Check, carry_out
 from tdn.files import write_text_atomically
+from tdn.machine import usable_cores
 
 CHECKS: tuple[Check, ...] = (
     Check("python", "tdn.doctor.installation:check_python"),
@@ -83,7 +83,7 @@ async def _examine(
     until: float,
     late: Level,
 ) -> list[Finding]:
-    at_once = asyncio.Semaphore(max(2, min(4, len(os.sched_getaffinity(0)))))
+    at_once = asyncio.Semaphore(max(2, min(4, usable_cores())))
     others = asyncio.Semaphore(len(checks))
     # A cluster may let only one process at a time onto a GPU.
     on_gpu = asyncio.Semaphore(1) if has_gpu() else others

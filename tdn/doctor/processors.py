@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tdn.doctor.cgroups import cpu_quota, memory_left
 from tdn.doctor.findings import Finding, ok, warn
+from tdn.machine import cpu_quota, memory_left, whole_cores
 
 GB = 1e9
 _LITTLE_MEMORY = 4 * GB
@@ -35,7 +35,7 @@ class Processors(NamedTuple):
     @property
     def usable(self) -> int:
         """Cores' worth of time, at least 1."""
-        return max(1, min(self.cores, int(self.quota or self.cores)))
+        return whole_cores(self.cores, self.quota)
 
 
 def look() -> Processors:
@@ -52,11 +52,6 @@ def look() -> Processors:
         free_memory=available if left is None else min(available, left),
         omp_threads=os.environ.get("OMP_NUM_THREADS", ""),
     )
-
-
-def usable_cores() -> int:
-    """Cores' worth of time that a process started here has."""
-    return look().usable
 
 
 def check() -> Iterator[Finding]:

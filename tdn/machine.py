@@ -1,13 +1,25 @@
-"""Limits that the kernel's control groups set: those of containers, Slurm and systemd."""
+"""What a process may use of its machine, within control groups: of containers, Slurm, systemd."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 MOUNT = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
 """Version 1 writes a number about this large, in bytes, where there is no limit."""
+
+
+def usable_cores() -> int:
+    """Cores' worth of time that a process started here has, at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    return whole_cores(cores, cpu_quota(Path("/proc/self/cgroup").read_text()))
+
+
+def whole_cores(cores: int, quota: float | None) -> int:
+    """How many threads find time on some cores, given a quota of time; at least 1."""
+    return max(1, min(cores, int(quota or cores)))
 
 
 def cpu_quota(membership: str, mount: Path = MOUNT) -> float | None:
