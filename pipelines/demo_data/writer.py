@@ -30,6 +30,7 @@ from tdn.pipelines.demo_data.encode import Codec, encode_video, find_codec
 from tdn.pipelines.demo_data.render import render_clip
 
 RECIPE = "demo_data.json"
+_REMEDY = "choose a folder that can be written and has free space"
 RECIPE_VERSION = 1  # raise it when the pictures change, so that old and new clips never mix
 
 
@@ -236,9 +237,8 @@ def _write_lists(
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file that appears under its name only when it is complete."""
-    remedy = "choose a folder that can be written and has free space"
     # Thousands of clips that can be made again: not worth waiting for the disk each time.
-    write_atomically(path, lambda file: file.write(content), remedy, lasting=False)
+    write_atomically(path, lambda file: file.write(content), _REMEDY, lasting=False)
 
 
 @contextmanager
@@ -248,6 +248,5 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {error.filename or path}: {error.strerror}; "
-            "choose a folder that can be written and has free space"
+            f"cannot write {error.filename or path}: {error.strerror}; {_REMEDY}"
         ) from error

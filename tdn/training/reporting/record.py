@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tdn.files import write_atomically
+from tdn.files import write_text_atomically
 from tdn.training.reporting.sinks import Event
 from tdn.training.saving.checkpoint_file import REMEDY
 
@@ -30,8 +30,8 @@ class JsonLines:
             past = _events_until(step, path.read_text())
             coming = ("validation", step) if validation_due else ()
             self.kept = [event for event in past if (event["event"], event["step"]) != coming]
-            text = "".join(json.dumps(event) + "\n" for event in self.kept).encode()
-            write_atomically(path, lambda file: file.write(text), REMEDY)
+            lines = (json.dumps(event) + "\n" for event in self.kept)
+            write_text_atomically(path, "".join(lines), REMEDY)
         self._file = path.open("ab", buffering=0)
 
     def write(self, event: Event) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tdn.errors import UserError
-from tdn.files import write_atomically
+from tdn.files import write_atomically, write_text_atomically
 from tdn.training.processes.launch import this_launch
 from tdn.training.saving.checkpoint_file import REMEDY, Checkpoint, DamagedError, read_checkpoint
 
@@ -103,11 +103,10 @@ class RunFolder:
         elif resumed_from.resolve() != self.last.resolve():
             self._go_back(resumed_from, step)
         self.interrupted.unlink(missing_ok=True)
-        write_atomically(self.config, lambda file: file.write(config_yaml.encode()), REMEDY)
+        write_text_atomically(self.config, config_yaml, REMEDY)
         beginner = this_launch().beginner
         if beginner is not None:
-            name = beginner.encode()
-            write_atomically(self.launch, lambda file: file.write(name), REMEDY)
+            write_text_atomically(self.launch, beginner, REMEDY)
 
     def holds(self, checkpoint: Path) -> bool:
         """Whether a checkpoint is one of this folder's."""
@@ -157,8 +156,7 @@ class RunFolder:
             "launch": launch.name,
             "restarts": launch.restarts,
         }
-        text = json.dumps(note).encode() + b"\n"
-        write_atomically(self.interrupted, lambda file: file.write(text), REMEDY)
+        write_text_atomically(self.interrupted, json.dumps(note) + "\n", REMEDY)
 
     def _newest(self) -> Found | None:
         """The newest checkpoint that can be read; one that cannot is named."""
