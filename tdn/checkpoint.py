@@ -109,11 +109,9 @@ def load_checkpoint(
         UserError: the file is missing, damaged, no checkpoint, or does not fit the network.
     """
     path = Path(path)
-    content = read_content(path)
-    part = _weights_of(content, raw)
-    tensors = _state_dict(content if part is None else content[part], path)
+    tensors, content, part = read_weights(path, raw=raw)
     own = model.state_dict()
-    kind = OWN if tensors.keys() == own.keys() else _recognise(tensors, path)
+    kind = OWN if tensors.keys() == own.keys() else recognise(tensors, path)
     if kind == TORCHVISION:
         match = _match_torchvision(tensors, own)
     else:
@@ -196,6 +194,25 @@ def read_content(path: Path) -> Any:
         raise UserError(_unreadable(path)) from error
 
 
+def read_weights(path: Path, *, raw: bool = False) -> tuple[dict[str, Tensor], Any, str | None]:
+    """A file's weights.
+
+    Args:
+        path: the file.
+        raw: as ``load_checkpoint``.
+
+    Returns:
+        The tensors by name; the file's whole content; under which of its keys they are, None if
+        it holds nothing else.
+
+    Raises:
+        UserError: as ``read_content``, or there are no weights in it.
+    """
+    content = read_content(path)
+    part = _weights_of(content, raw)
+    return _state_dict(content if part is None else content[part], path), content, part
+
+
 def _is_pickle(path: Path) -> bool:
     """Whether a file begins as ``torch.save`` writes it; text can look like pickled code."""
     with path.open("rb") as file:
@@ -224,8 +241,12 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     return {name.removeprefix(DDP_PREFIX): value for name, value in content.items()}
 
 
-def _recognise(tensors: dict[str, Tensor], path: Path) -> str:
-    """Which of the three formats has these names."""
+def recognise(tensors: dict[str, Tensor], path: Path) -> str:
+    """Which of the three formats has these names: OWN, UPSTREAM or TORCHVISION.
+
+    Raises:
+        UserError: none of them.
+    """
     marks = {OWN: "stem.conv.weight", UPSTREAM: "base_model.conv1.weight"}
     marks[TORCHVISION] = "conv1.weight"
     for kind, mark in marks.items():

@@ -3,7 +3,8 @@
 Subcommands live in ``tdn.commands``, one module each: ``HELP`` (a line), ``add_arguments(parser)``
 and ``run(arguments) -> int``. A module with ``CONFIGURED = True`` also takes ``--config FILE`` and
 dotted overrides, which arrive as ``arguments.config`` and ``arguments.overrides``; one with
-``CONFIGURED = "optional"`` does without, too. A package with ``COMMANDS`` is a group of such
+``CONFIGURED = "optional"`` does without, too, and one with ``"keys"`` takes overrides without a
+file. A package with ``COMMANDS`` is a group of such
 modules. Modules import torch or DALI inside ``run``, so that help
 is instant.
 """
@@ -44,6 +45,7 @@ COMMANDS = (
 _DESCRIPTION = """\
 Temporal Difference Networks: train and test action recognition on your videos.
 
+  tdn train --data.root videos                a folder of videos for each class is all it needs
   tdn train --config my.yaml --output runs/mine \\
       --data.train_list train.txt --data.validation_list validation.txt
   tdn evaluate --config runs/mine/config.yaml --checkpoint runs/mine/checkpoints/best.pt
@@ -159,30 +161,30 @@ def _without_command(prog: str, path: list[str], group: ModuleType, words: list[
 
 def _parse(prog: str, module: ModuleType, words: list[str]) -> argparse.Namespace:
     configured = getattr(module, "CONFIGURED", False)
-    needed = configured is True
+    explained = configured in (True, "keys")
     parser = _Parser(
         prog=prog,
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        add_help=not needed,
+        add_help=not explained,
     )
     module.add_arguments(parser)
     if not configured:
         return parser.parse_args(words)
     parser.add_argument(
         "--config",
-        required=needed,
+        required=configured is True,
         metavar="FILE",
         help="YAML file; keys it leaves out keep their defaults",
     )
-    if needed:
+    if explained:
         parser.add_argument("-h", "--help", action="store_true", help="show this help and all keys")
         if {"-h", "--help"} & set(words):
             _print_configured_help(parser)
             raise SystemExit(0)
     arguments, overrides = parser.parse_known_args(words)
-    if overrides and arguments.config is None:
+    if overrides and arguments.config is None and configured == "optional":
         parser.error(f"{overrides[0]}: is no option; keys of a configuration need --config FILE")
     arguments.overrides = overrides
     return arguments
@@ -196,7 +198,9 @@ def _print_configured_help(parser: argparse.ArgumentParser) -> None:
         if "--help" not in key.option_strings and _taken(key, parser):
             key.help = argparse.SUPPRESS
     keys = known.format_help()
-    parser.usage = f"{parser.prog} --config FILE [--key.name VALUE ...]"
+    needed = any(action.required for action in parser._actions if action.dest == "config")
+    file = "--config FILE" if needed else "[--config FILE]"
+    parser.usage = f"{parser.prog} {file} [--key.name VALUE ...]"
     parser.epilog = (
         "Every key of the configuration can be given as an option and then overrides the file, "
         "for example --optimizer.lr 0.02:\n\n" + keys.split("\n\n", 2)[2]

@@ -1,0 +1,81 @@
+"""The lists of a run, kept in its folder: what is trained on and what is validated.
+
+train.csv, validation.csv   path and class of each video; to be changed by hand, if need be
+classes.txt                 names of the classes, by label
+videos.arrow                all that was found in the folder, to notice what changes there
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tdn.errors import UserError
+from tdn.files import write_atomically, write_text_atomically
+from tdn.own_videos.split import Video
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifest_cache import cache_path
+
+
+class Lists:
+    """The files of a run's lists.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.train = folder / "train.csv"
+        self.validation = folder / "validation.csv"
+        self.classes = folder / "classes.txt"
+        self.found = folder / "videos.arrow"
+
+    def write(
+        self,
+        root: Path,
+        manifest: Manifest,
+        classes: Sequence[str],
+        train: Iterable[Video],
+        validation: Iterable[Video],
+        template: str = "",
+    ) -> None:
+        """Write all of them.
+
+        What is known of the videos is handed on to both lists, so that none is looked into again.
+
+        Args:
+            root: The folder of the videos.
+            manifest: Of all that was found there.
+            classes: Names by label.
+            train: Videos to train on.
+            validation: Videos to validate.
+            template: Names of the pictures in folders of frames, if they were given.
+
+        Raises:
+            UserError: The run folder cannot be written, or a file's name cannot stand in a list.
+        """
+        write_text_atomically(self.classes, "".join(f"{name}\n" for name in classes))
+        for file, videos in ((self.train, train), (self.validation, validation)):
+            write_text_atomically(file, _as_csv(root, videos))
+            cached = cache_path(file, root, classes, template)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(manifest.file, cached)
+        with manifest.file.open("rb") as source:
+            write_atomically(self.found, lambda file: shutil.copyfileobj(source, file))
+
+
+def _as_csv(root: Path, videos: Iterable[Video]) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "label"))
+    for video in videos:
+        if video.path != video.path.strip():
+            raise UserError(
+                f"{root}: '{video.path}' begins or ends with a space, which a list cannot keep; "
+                "rename it"
+            )
+        rows.writerow((video.path, video.name))
+    return text.getvalue()

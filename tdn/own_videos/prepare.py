@@ -1,0 +1,336 @@
+"""From a folder of videos to a run's lists and configuration, once for each run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdn.config import Config
+from tdn.config_loading import absolute_paths, check_config, dump_config, load_config
+from tdn.errors import UserError
+from tdn.files import write_text_atomically
+from tdn.own_videos import choices as ch
+from tdn.own_videos import folder as video_folder
+from tdn.own_videos import weights as weight_files
+from tdn.own_videos.lists import Lists
+from tdn.own_videos.machine import this_machine
+from tdn.own_videos.split import Video, group, split
+from tdn.own_videos.trial import measure_epoch
+from tdn.pipelines.manifest import Manifest
+from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.sources.listing import read_class_names
+from tdn.training.run_folder import RunFolder
+from tdn.training.run_lock import run_lock
+
+MANY_CLASSES = 1_000_000
+"""As many as no network has: until they are counted."""
+FETCH = "https://download.pytorch.org/models/"
+IMAGENET = {"cpu": "resnet18-f37072fd.pth", "cuda": "resnet50-19c8e357.pth"}
+"""Files there, of networks that were trained on ImageNet."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command asks for.
+
+    Attributes:
+        words: Keys and values, as given.
+        config: The defaults with these.
+        minutes: For training; None for what is usual.
+    """
+
+    words: tuple[str, ...]
+    config: Config
+    minutes: float | None
+
+    @classmethod
+    def of(cls, words: Sequence[str], minutes: float | None) -> Request:
+        """Read and check the words.
+
+        Raises:
+            UserError: One does not fit, or they name no videos.
+        """
+        if minutes is not None and not 0 < minutes < float("inf"):
+            raise UserError(f"--minutes: {minutes:g} does not fit; give a number above 0")
+        if "RANK" in os.environ:
+            raise UserError(
+                "without --config this is not for torchrun: it starts a process for each GPU itself"
+            )
+        config = load_config(None, ["--model.num_classes", str(MANY_CLASSES), *words])
+        data = config.data
+        if bool(data.train_list) != bool(data.validation_list):
+            given, other = ("train", "validation")[:: 1 if data.train_list else -1]
+            raise UserError(
+                f"data.{given}_list: is given without data.{other}_list; give both, or neither and "
+                "data.root, to have its videos divided"
+            )
+        if not (data.root or data.train_list):
+            raise UserError(
+                "give --data.root FOLDER, which has a folder of videos for each class, or a "
+                "configuration with --config FILE"
+            )
+        if "output" not in given_keys(words):
+            place = Path(data.root) if data.root else Path(data.train_list).parent
+            config.output = str(Path("runs", place.resolve().name or "videos"))
+        return cls(tuple(words), config, minutes)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a run is made of once and for all."""
+        data = absolute_paths(self.config).data
+        names = ("root", "train_list", "validation_list")
+        return {"seed": self.config.seed} | {name: getattr(data, name) for name in names}
+
+    @property
+    def divides(self) -> bool:
+        """Whether the videos are to be divided, as no lists are given."""
+        return not self.config.data.train_list
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can be trained.
+
+    Attributes:
+        config: Complete.
+        processes: That train together.
+        epoch_seconds: What an epoch was measured to take.
+    """
+
+    config: Config
+    processes: int
+    epoch_seconds: float
+
+
+def given_keys(words: Sequence[str]) -> frozenset[str]:
+    """The keys among words such as ``--optimizer.lr 0.1`` and ``--seed=3``."""
+    return frozenset(word[2:].split("=")[0] for word in words if word.startswith("--"))
+
+
+def prepare(request: Request) -> Prepared:
+    """Make a run's lists and configuration, or find those that were made before.
+
+    Raises:
+        UserError: The videos, a setting or the run folder cannot be used.
+    """
+    root = Path(request.config.output)
+    folder, record = RunFolder(root), root / "own-videos.json"
+    if record.exists() and folder.config.exists():
+        return _found(request, folder, record)
+    if not record.exists() and (folder.config.exists() or folder.log.exists()):
+        raise UserError(
+            f"output: {root} holds a run that was started with --config; go on with it so, or give "
+            "another --output"
+        )
+    new = _New(request)
+    with run_lock(root):
+        return new.write(folder, record)
+
+
+def _found(request: Request, folder: RunFolder, record: Path) -> Prepared:
+    """A run that was prepared before, with what is now asked for otherwise."""
+    former = json.loads(record.read_text(encoding="utf-8"))
+    keys = given_keys(request.words)
+    for name, value in request.about.items():
+        if former["about"][name] != value and (name != "seed" or "seed" in keys):
+            key = name if name == "seed" else f"data.{name}"
+            raise UserError(
+                f"{key}: {value} does not go with {folder.root}, which was started with "
+                f"{former['about'][name]}; give another --output"
+            )
+    print(f"{folder.root}: goes on with the lists and settings that it was started with")
+    if request.divides:
+        _tell_changes(request, folder)
+    config = load_config(folder.config, _without_places(request.words))
+    config.output = request.config.output
+    if request.minutes is not None and "training.epochs" not in keys:
+        epochs = ch.epochs_in(former["epoch_seconds"], request.minutes, ch.NO_LIMIT)
+        config.training.epochs = epochs
+        print(f"training.epochs {epochs}: {request.minutes:g} minutes in all")
+    return Prepared(config, former["processes"], former["epoch_seconds"])
+
+
+def _tell_changes(request: Request, folder: RunFolder) -> None:
+    root, lists = Path(request.config.data.root), Lists(folder.root)
+    changes = video_folder.changes(root, Manifest(lists.found))
+    if any(changes):
+        print(
+            f"{root}: files are {changes} since; the run keeps its lists, {lists.train} and "
+            f"{lists.validation}: give another --output for a run with all that is there now"
+        )
+
+
+def _without_places(words: Sequence[str]) -> list[str]:
+    """The words without the keys that the run's own configuration has complete."""
+    kept: list[str] = []
+    places = {"data.root", "data.train_list", "data.validation_list", "output"}
+    skip = False
+    for word in words:
+        key = word[2:].split("=")[0] if word.startswith("--") else None
+        if key is not None:
+            skip = key in places
+        if not skip:
+            kept.append(word)
+    return kept
+
+
+class _New:
+    """A run to be: everything is read and checked before anything is written.
+
+    Args:
+        request: What is asked for.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.given = request.config
+        self.machine = this_machine(self.given.training.device, self.given.training.precision)
+        pretrained = self.given.model.pretrained
+        self.weights = weight_files.look_into(Path(pretrained)) if pretrained else None
+        self.videos: video_folder.VideoFolder | None = None
+        self.sides: tuple[list[Video], list[Video]] = [], []
+        if request.divides:
+            self._divide(Path(self.given.data.root))
+
+    def _divide(self, root: Path) -> None:
+        self.videos = videos = video_folder.look_into(root, self.given.data.frame_template)
+        if "" in videos.sides:
+            done = split(videos.sides[""], self.given.seed)
+            self.sides = done.train, done.validation
+            videos.notes += [
+                f"the same video stands in several classes: {', '.join(v.path for v in source)}"
+                for source in done.contradictory
+            ]
+        else:
+            self.sides = videos.sides["train"], videos.sides["validation"]
+            videos.notes += _leaks(*self.sides)
+        for note in videos.notes:
+            print(note)
+        unknown = sorted({*videos.classes} - {*self.classes})
+        if unknown:
+            raise UserError(f"data.classes: does not name '{unknown[0]}', a folder of {root}")
+        _tell_sides(*self.sides, self.given.seed if "" in videos.sides else None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by label: as given, else the folders' own; none where lists give numbers."""
+        file = self.given.data.classes
+        if file:
+            return read_class_names(file)
+        return self.videos.classes if self.videos is not None else ()
+
+    def write(self, folder: RunFolder, record: Path) -> Prepared:
+        """Write lists and configuration to the run folder."""
+        facts = self._facts()
+        count = str(len(facts.classes))
+        config = load_config(None, ["--model.num_classes", count, *self.request.words])
+        config.output = self.given.output
+        choices = ch.Choices(config, given_keys(self.request.words))
+        ch.choose(choices, self.machine, facts, self.weights)
+        check_config(config)
+        if self.videos is not None:
+            self._write_lists(Lists(folder.root), self.videos, config)
+        prepared = self._measured(choices, facts)
+        self._tell(choices)
+        content = {
+            "about": self.request.about,
+            "processes": prepared.processes,
+            "epoch_seconds": round(prepared.epoch_seconds, 3),
+        }
+        write_text_atomically(record, json.dumps(content, indent=2) + "\n")
+        write_text_atomically(folder.config, dump_config(absolute_paths(config)))
+        return prepared
+
+    def _facts(self) -> ch.Videos:
+        """What the settings depend on."""
+        if self.videos is not None:
+            side = _usual_side([self.videos.manifest])
+            return ch.Videos(len(self.sides[0]), self.classes, side)
+        data, names = self.given.data, self.classes
+        train, validation = (
+            manifest_of(source, data.root, classes=names, template=data.frame_template)
+            for source in (data.train_list, data.validation_list)
+        )
+        highest = max(int(lst.labels.max(initial=0)) for lst in (train, validation))
+        classes = names or train.classes or tuple(map(str, range(highest + 1)))
+        return ch.Videos(len(train.usable), classes, _usual_side([train, validation]))
+
+    def _write_lists(self, lists: Lists, found: video_folder.VideoFolder, config: Config) -> None:
+        root, data = found.root.absolute(), config.data
+        lists.write(root, found.manifest, self.classes, *self.sides, data.frame_template)
+        data.root, data.classes = str(root), str(lists.classes)
+        data.train_list, data.validation_list = str(lists.train), str(lists.validation)
+
+    def _measured(self, choices: ch.Choices, facts: ch.Videos) -> Prepared:
+        """Choose how long to train."""
+        config = choices.config
+        together = ch.processes(self.machine, facts.train)
+        print(f"{self.machine}; trying some steps ...", flush=True)
+        seconds, batch = measure_epoch(config, together)
+        if batch != config.data.batch_size:
+            config.data.batch_size = batch
+            choices.chosen.append(
+                ch.Choice("data.batch_size", batch, "as more does not fit into the GPU's memory")
+            )
+        minutes, most = self.request.minutes, ch.NO_LIMIT
+        if minutes is None:
+            minutes = ch.MINUTES["cuda" if self.machine.gpus else "cpu"]
+            most = ch.MOST_EPOCHS if self.weights is None else ch.MOST_EPOCHS_FROM_WEIGHTS
+        ch.choose_epochs(choices, seconds, minutes, most)
+        return Prepared(config, together, seconds)
+
+    def _tell(self, choices: ch.Choices) -> None:
+        print("Settings that fit; any of them can be given otherwise, as --KEY VALUE:")
+        width = max(len(choice.key) for choice in choices.chosen)
+        for choice in choices.chosen:
+            print(f"  {choice.key:{width}}  {ch.in_words(choice.value):12}  {choice.reason}")
+        if self.weights is None:
+            file = IMAGENET["cuda" if self.machine.gpus else "cpu"]
+            print(
+                "It starts from random weights. With some to start from it does better: fetch "
+                f"{FETCH}{file} and add --model.pretrained {file}"
+            )
+
+
+def _leaks(train: Sequence[Video], validation: Sequence[Video]) -> list[str]:
+    """What stands on both sides of a division that was there already."""
+    trained = {video.path for video in train}
+    both = [
+        source
+        for source in group([*train, *validation])
+        if len({video.path in trained for video in source}) > 1
+    ]
+    if not both:
+        return []
+    example = " and ".join(sorted(video.path for video in both[0])[:2])
+    return [
+        f"{len(both)} videos are on both sides, such as {example}: their accuracy is too good "
+        "to be true"
+    ]
+
+
+def _tell_sides(train: Sequence[Video], validation: Sequence[Video], seed: int | None) -> None:
+    counts = Counter(video.name for video in (*train, *validation))
+    fewest, most = min(counts.values()), max(counts.values())
+    each = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    how = "" if seed is None else f" (drawn with seed {seed})"
+    print(
+        f"{counts.total()} videos, {len(counts)} classes of {each}: {len(train)} to train on, "
+        f"{len(validation)} to validate{how}"
+    )
+
+
+def _usual_side(manifests: Sequence[Manifest]) -> int:
+    """The shorter side, in pixels, that half of the videos have or exceed."""
+    sides = [
+        np.minimum(*(found.table[name].to_numpy()[found.usable] for name in ("width", "height")))
+        for found in manifests
+    ]
+    return int(np.median(np.concatenate(sides)))

@@ -1,0 +1,147 @@
+"""The stages of a run on a folder of videos; each is done once, and again where it is out of date.
+
+Interrupted anywhere, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from tdn.config import Config
+from tdn.evaluation.evaluator import evaluate
+from tdn.exporting import export
+from tdn.files import write_text_atomically
+from tdn.own_videos.choices import MINUTES
+from tdn.own_videos.prepare import Prepared, Request, prepare
+from tdn.own_videos.processes import train_on
+from tdn.own_videos.summary import summary
+from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.sources.listing import read_class_names
+from tdn.prediction.predictor import Predictor
+from tdn.report.page import write_report
+from tdn.trained import load_trained
+from tdn.training.run_folder import RunFolder
+
+_ONNX = ("onnx", "onnxruntime", "onnxscript")
+"""Packages that ONNX takes."""
+
+
+def train_on_folder(words: Sequence[str], minutes: float | None = None) -> int:
+    """Train on a folder of videos, test, predict, export and report.
+
+    Args:
+        words: Keys of the configuration and values, ``--data.root`` among them.
+        minutes: For training; by default what is usual for the machine.
+
+    Returns:
+        The exit status: 0 when all is done, 75 if the training was asked to stop.
+
+    Raises:
+        UserError: The videos, a setting or the run folder cannot be used.
+        SystemExit: Status 75: the evaluation was asked to stop.
+    """
+    request = Request.of(words, minutes)
+    prepared = prepare(request)
+    status = train_on(prepared.config, prepared.processes)
+    if status:
+        return status
+    run = _Run(prepared)
+    run.finish()
+    print(summary(run.root, run.files(), ["tdn", "train", *words], run.minutes))
+    return 0
+
+
+class _Run:
+    """What follows the training.
+
+    Args:
+        prepared: The run.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.config = config = prepared.config
+        self.root = root = Path(config.output)
+        self.minutes = max(
+            prepared.epoch_seconds * config.training.epochs / 60, min(MINUTES.values())
+        )
+        # Not the best one: with few videos it is the luckiest.
+        self.checkpoint = RunFolder(root).last
+        self.metrics = root / "metrics.json"
+        self.predictions = root / "predictions.json"
+        self.exports = [root / f"network{ending}" for ending in _endings()]
+        self.report = root / "report.html"
+
+    def finish(self) -> None:
+        """Do what is not done since the training."""
+        stages: list[tuple[str, Path, Path, Callable[[], object]]] = [
+            ("Evaluating", self.metrics, self.checkpoint, self._evaluate),
+            ("Predicting the validation videos", self.predictions, self.checkpoint, self._predict),
+        ]
+        for path in self.exports:
+            make = partial(_export, self.checkpoint, path)
+            stages.append((f"Exporting {path.name}", path, self.checkpoint, make))
+        stages.append(("Writing the report", self.report, self.metrics, self._report))
+        for name, made, source, make in stages:
+            if not _is_newer(made, source):
+                print(f"{name} ...", flush=True)
+                make()
+
+    def files(self) -> list[tuple[Path, str]]:
+        """What there is to look at."""
+        return [
+            (self.report, "curves, classes, mistakes: a page for a browser"),
+            (self.predictions, "what it says of each validation video"),
+            (self.root / "classes.csv", "how well each class is told from the others"),
+            (self.checkpoint, "the network, for 'tdn predict'"),
+            *((path, "the network without this program") for path in self.exports),
+            (self.root / "config.yaml", "all settings: 'tdn train --config' repeats the run"),
+        ]
+
+    def _evaluate(self) -> None:
+        evaluate(self.config, self.checkpoint)
+
+    def _predict(self) -> None:
+        paths, names = _validation_videos(self.config)
+        found = Predictor(self.checkpoint, device=self.config.training.device)(paths, progress=True)
+        content = [
+            {"class": name} | video.as_dict() for video, name in zip(found, names, strict=True)
+        ]
+        write_text_atomically(self.predictions, json.dumps(content, indent=2) + "\n")
+
+    def _report(self) -> None:
+        for problem in write_report(self.root, self.report, device=self.config.training.device):
+            print(problem)
+
+
+def _is_newer(made: Path, source: Path) -> bool:
+    """Whether a file is there and was written after what it is made of."""
+    return made.exists() and made.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+def _endings() -> list[str]:
+    """Formats that can be exported here."""
+    onnx = all(importlib.util.find_spec(package) for package in _ONNX)
+    return [".pt2", ".onnx"] if onnx else [".pt2"]
+
+
+def _export(checkpoint: Path, path: Path) -> None:
+    export(load_trained(checkpoint), path)
+
+
+def _validation_videos(config: Config) -> tuple[list[str], list[str]]:
+    """Paths and class names of the usable validation videos, as far as they are files."""
+    data = config.data
+    classes = read_class_names(data.classes) if data.classes else ()
+    manifest = manifest_of(
+        data.validation_list, data.root, classes=classes, template=data.frame_template
+    )
+    rows = [row for row in manifest.usable.tolist() if not manifest.value(row, "member")]
+    names = manifest.classes or tuple(map(str, range(config.model.num_classes)))
+    return (
+        [manifest.resolve(manifest.value(row, "path")) for row in rows],
+        [names[manifest.labels[row]] for row in rows],
+    )
