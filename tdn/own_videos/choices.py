@@ -20,7 +20,7 @@ from tdn.config import Config, TemporalConfig
 from tdn.own_videos.footprint import kept_bytes
 from tdn.own_videos.machine import GB, Machine
 from tdn.own_videos.weights import Weights
-from tdn.pipelines.augmentation import as_size
+from tdn.pipelines.sampling.augmentation import as_size
 from tdn.trained import create_network
 
 LEAST_EPOCHS, MOST_EPOCHS = 5, 100
@@ -131,11 +131,15 @@ def _choose_pictures(
     choices: Choices, machine: Machine, videos: Videos, weights: Weights | None
 ) -> None:
     """How large the pictures are that the network sees."""
-    short, crop = (256, 224) if machine.gpus else (128, 112)
+    short, largest = (256, 224) if machine.gpus else (128, 112)
+    crop: int | tuple[int, int] = largest
     reason = "as published" if machine.gpus else "small, as there is no GPU"
-    trained = weights.config.data if weights is not None and weights.config is not None else None
-    if trained is not None and max(as_size(trained.crop_size)) <= crop:
-        short, crop = trained.short_side, trained.crop_size
+    if (
+        weights is not None
+        and weights.config is not None
+        and max(as_size(weights.config.data.crop_size)) <= largest
+    ):
+        short, crop = weights.config.data.short_side, weights.config.data.crop_size
         reason = f"as {weights.path.name} was trained"
     elif videos.side < 0.75 * short:  # more pixels than there are would tell nothing more
         short = max(64, videos.side // 16 * 16)
@@ -222,8 +226,9 @@ def _choose_optimizer(choices: Choices, weights: Weights | None) -> None:
         choose("optimizer.lr", 1e-3, "from random weights")
     else:
         choose("optimizer.lr", 1e-4, f"small, to keep what {weights.path.name} knows")
-        factors = {"classifier": {"lr": 10.0}}
-        choose("optimizer.multipliers", factors, "the classifier is new and has more to learn")
+        if choices.config.model.new_head or not weights.knows_motion:
+            factors = {"classifier": {"lr": 10.0}}
+            choose("optimizer.multipliers", factors, "the classifier is new and has more to learn")
     choose("optimizer.weight_decay", 0.02, "usual for adamw")
     choose("optimizer.clip_norm", 5.0, "against single bad steps")
 

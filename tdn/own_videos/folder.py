@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from tdn.errors import UserError
 from tdn.own_videos.split import Video
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.sources.class_folders import read_class_folders
 from tdn.pipelines.sources.listing import VIDEOS
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from tdn.errors import UserError
 from tdn.files import write_atomically, write_text_atomically
 from tdn.own_videos.split import Video
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.manifest_cache import cache_path
+from tdn.pipelines.indexing.manifest_cache import cache_path
+from tdn.pipelines.manifests.manifest import Manifest
 
 
 class Lists:
@@ -65,6 +65,11 @@ class Lists:
             shutil.copyfile(manifest.file, cached)
         with manifest.file.open("rb") as source:
             write_atomically(self.found, lambda file: shutil.copyfileobj(source, file))
+
+    def remove(self) -> None:
+        """Delete all of them."""
+        for file in (self.train, self.validation, self.classes, self.found):
+            file.unlink(missing_ok=True)
 
 
 def _as_csv(root: Path, videos: Iterable[Video]) -> str:

@@ -23,8 +23,8 @@ from tdn.own_videos.lists import Lists
 from tdn.own_videos.machine import this_machine
 from tdn.own_videos.split import Video, group, split
 from tdn.own_videos.trial import measure_epoch
-from tdn.pipelines.manifest import Manifest
-from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.sources.listing import read_class_names
 from tdn.training.run_folder import RunFolder
 from tdn.training.run_lock import run_lock
@@ -235,9 +235,14 @@ class _New:
         choices = ch.Choices(config, given_keys(self.request.words))
         ch.choose(choices, self.machine, facts, self.weights)
         check_config(config)
-        if self.videos is not None:
-            self._write_lists(Lists(folder.root), self.videos, config)
-        prepared = self._measured(choices, facts)
+        lists = Lists(folder.root)
+        try:
+            if self.videos is not None:
+                self._write_lists(lists, self.videos, config)
+            prepared = self._measured(choices, facts)
+        except BaseException:  # a mistake that only the loader sees, or Ctrl-C
+            lists.remove()
+            raise
         self._tell(choices)
         content = {
             "about": self.request.about,

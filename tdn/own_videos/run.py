@@ -19,7 +19,7 @@ from tdn.own_videos.choices import MINUTES
 from tdn.own_videos.prepare import Prepared, Request, prepare
 from tdn.own_videos.processes import train_on
 from tdn.own_videos.summary import summary
-from tdn.pipelines.manifest_cache import manifest_of
+from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.sources.listing import read_class_names
 from tdn.prediction.predictor import Predictor
 from tdn.report.page import write_report
@@ -82,8 +82,8 @@ class _Run:
             ("Predicting the validation videos", self.predictions, self.checkpoint, self._predict),
         ]
         for path in self.exports:
-            make = partial(_export, self.checkpoint, path)
-            stages.append((f"Exporting {path.name}", path, self.checkpoint, make))
+            export_it = partial(_export, self.checkpoint, path)
+            stages.append((f"Exporting {path.name}", path, self.checkpoint, export_it))
         stages.append(("Writing the report", self.report, self.metrics, self._report))
         for name, made, source, make in stages:
             if not _is_newer(made, source):

@@ -12,6 +12,7 @@ from tdn.clip_classifier import Ideas
 from tdn.config import Config, ModelConfig
 from tdn.errors import UserError
 from tdn.models import BACKBONES, VARIANTS
+from tdn.network import Backbone
 from tdn.resnet import BasicBlock, Bottleneck
 from tdn.trained import recorded_config
 
@@ -69,9 +70,9 @@ def _backbone(names: Iterable[str], path: Path) -> str:
             stage, block = int(match[1]) - 1, int(match[2])
             depths[stage] = max(depths[stage], block + 1)
             bottleneck |= match[3] == "conv3.weight"
-    block = Bottleneck if bottleneck else BasicBlock
+    wanted = Backbone(Bottleneck if bottleneck else BasicBlock, tuple(depths))  # type: ignore[arg-type]
     for name, backbone in BACKBONES.items():
-        if backbone.depths == tuple(depths) and backbone.block is block:
+        if backbone == wanted:
             return name
     raise UserError(
         f"{path}: is of a network with {', '.join(map(str, depths))} blocks in its stages, which "
