@@ -26,8 +26,8 @@ from tdn.own_videos.trial import measure_epoch
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.sources.listing import read_class_names
-from tdn.training.run_folder import RunFolder
-from tdn.training.run_lock import run_lock
+from tdn.training.saving.run_folder import RunFolder
+from tdn.training.saving.run_lock import run_lock
 
 MANY_CLASSES = 1_000_000
 """As many as no network has: until they are counted."""

@@ -24,7 +24,7 @@ from tdn.pipelines.sources.listing import read_class_names
 from tdn.prediction.predictor import Predictor
 from tdn.report.page import write_report
 from tdn.trained import load_trained
-from tdn.training.run_folder import RunFolder
+from tdn.training.saving.run_folder import RunFolder
 
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 """Packages that ONNX takes."""
