@@ -4,7 +4,7 @@
     python -m benchmarks.charts --check    whether all of that is current
 
 Every chart carries the checksums of the results that it shows, of the code that draws, and of the
-drawing itself. On the pages, README.md and docs/benchmarks.md, a table stands between
+drawing itself. On the pages (``PAGES``) a table stands between
 ``<!-- NAME: made by benchmarks.charts -->`` and ``<!-- end of NAME -->``, and below it the charts
 of the same rows.
 """
@@ -28,12 +28,16 @@ from benchmarks.harness.common import RESULTS
 from benchmarks.harness.rows import Result, read_all
 from benchmarks.pages import plots
 from benchmarks.pages.plots import PLOTS, draw
+from benchmarks.pages.remedies import remedies
 from benchmarks.pages.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
+PARTS = {**TABLES, "remedies": remedies}
+"""What stands on pages."""
 PAGES = {
     ROOT / "README.md": ("unmeasured", "targets", "training", "pipeline"),
     ROOT / "docs" / "benchmarks.md": tuple(TABLES),
+    ROOT / "docs" / "performance.md": ("remedies",),
 }
 """The tables of each page."""
 CHARTS = {
@@ -129,7 +133,7 @@ def parts_of(page: Path, names: Iterable[str]) -> dict[str, Callable[[Sequence[R
             for chart in CHARTS.get(name, ())
             if PLOTS[chart].select(results)
         ]
-        return "\n\n".join((TABLES[name](results), *images))
+        return "\n\n".join((PARTS[name](results), *images))
 
     return {name: partial(part, name) for name in names}
 

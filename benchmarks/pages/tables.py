@@ -218,7 +218,7 @@ def table(
 def _part(rows: Sequence[Result], columns: Mapping[str, Column]) -> str:
     """The rows of one machine, what has no row, and what machine it is."""
     shown = [row for row in rows if not _unmeasured(row)]
-    parts = [*_sentences(rows), _machine(rows)]
+    parts = [*_sentences(rows), machines(rows)]
     if not shown:
         return "\n\n".join(parts)
     lines = [[str(column(row)) for column in columns.values()] for row in shown]
@@ -231,7 +231,8 @@ def _part(rows: Sequence[Result], columns: Mapping[str, Column]) -> str:
     return "\n\n".join((markdown(head, lines), *parts))
 
 
-def _machine(rows: Sequence[Result]) -> str:
+def machines(rows: Sequence[Result]) -> str:
+    """Where, with what and when rows were measured."""
     where = {
         f"{row.where['device']}, {row.where['cpus']} cores, torch {row.where['torch']}, commit "
         f"{row.where['commit']}, {str(row.where['date'])[:10]}"

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import charts
 from benchmarks.harness.rows import Result, write_results
 from benchmarks.pages.plots import PLOTS
+from benchmarks.pages.remedies import remedies
 from benchmarks.pages.tables import NOTHING, TABLES
 
 WHERE = {"device": "CPU", "cpus": 2, "torch": "2.13.0", "commit": "abc", "date": "2026-01-02T03"}
@@ -164,3 +165,16 @@ def test_a_result_without_times_is_in_no_chart():
 
 def test_the_product_s_charts_and_tables_are_current():
     assert charts.main(["--check"]) == 0
+
+
+def test_a_remedy_is_two_results_of_one_machine():
+    def threads(count, clips_per_s, where=WHERE):
+        case = {"along": "workers", "workers": count}
+        return Result("growth", case, {"clips_per_s": clips_per_s}, where)
+
+    text = remedies([threads(1, 40.0), threads(2, 60.0), step("released code"), step()])
+    assert "| clips/s | 40 | 60 | 1.50 |" in text
+    assert "| ms a step | 12 | 12 | 1.00 |" in text
+    assert len(text.splitlines()) == 2 + 2 + 2  # head, two remedies, the machine
+    elsewhere = threads(2, 60.0, WHERE | {"device": "GPU"})
+    assert remedies([threads(1, 40.0), elsewhere]) == NOTHING
