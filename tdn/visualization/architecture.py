@@ -95,7 +95,7 @@ def _draw_short_term(canvas: Canvas, network: Network, summary: Summary) -> None
     copied = fusions != "first"
     left, right = STEM - BOX / 2 - 2, (STAGE1 if copied else STEM) + BOX / 2 + 2
     canvas.box(((left + right) / 2, MOTION), (right - left, TALL + 4), [], S_TDM)
-    title = f"S-TDM     {_file(network.short_term)}     {_cost(summary.parts['S-TDM'])}"
+    title = f"S-TDM, {_file(network.short_term)}: {_cost(summary.parts['S-TDM'])}"
     canvas.text((left, MOTION + TALL / 2 + 3.5), title, ha="left", weight="bold")
     canvas.arrow((FRAMES + 6, MOTION), (STEM - BOX / 2, MOTION))
     canvas.text((left - 0.5, MOTION + 1.2), "motion", ha="right", fontsize=6.5)
@@ -109,7 +109,7 @@ def _draw_short_term(canvas: Canvas, network: Network, summary: Summary) -> None
         if fusions in ("both", name):
             canvas.arrow((source + BOX / 2, MOTION), (x, MOTION), (x, RGB + 1.2))
             canvas.operator((x, RGB), "+")
-            canvas.text((x + 0.8, (RGB + MOTION) / 2), f"{a:g} x + {b:g} d", ha="left")
+            canvas.text((x + 0.8, RGB + TALL / 2 + 1.2), f"{a:g} x + {b:g} d", ha="left")
 
 
 def _draw_stage(canvas: Canvas, network: Network, summary: Summary, number: int) -> None:
@@ -129,7 +129,7 @@ def _draw_stage(canvas: Canvas, network: Network, summary: Summary, number: int)
 def _draw_block(canvas: Canvas, network: Network, summary: Summary, name: str) -> None:
     """A block's modules in a row, and its shortcut around them."""
     block, y, x, wide = network.get_submodule(name), -17, 9.3, 9.8
-    title = f"a block of stage {name[5]}     {_file(block)}"
+    title = f"a block of stage {name[5]}, {_file(block)}"
     canvas.text((1.5, -3), title, ha="left", weight="bold")
     canvas.arrow((1.5, y), (x - wide / 2, y))
     last = [part for part, m in block.named_children() if isinstance(m, nn.Conv2d)][-1]
@@ -160,7 +160,7 @@ def _draw_long_term(canvas: Canvas, network: Network, summary: Summary, name: st
     y, colour = (top + bottom) / 2, CARRIED["L-TDM"][2]
     canvas.box(((left + right) / 2, y), (right - left, top - bottom), [], colour)
     costs = _cost(summary.parts["L-TDM"])
-    title = f"L-TDM     {_file(module)}     {costs} in all blocks"
+    title = f"L-TDM, {_file(module)}: {costs} in all blocks"
     canvas.text((left, -3), title, ha="left", weight="bold")
     small = _shape(summary, f"{name}.reduce")
     canvas.box((76, y), (9, 9), ["reduce", "conv 1 x 1, BN", small], OUTSIDE)
@@ -175,9 +175,9 @@ def _draw_long_term(canvas: Canvas, network: Network, summary: Summary, name: st
         canvas.box((101.5, at), (12, 5), lines, OUTSIDE)
         canvas.arrow((92.5, y), (95.5, at))
         canvas.arrow((107.5, at), (110, y))
-    canvas.box((114.5, y), (9, 9), ["expand", "mean, conv,", "BN"], OUTSIDE)
-    canvas.arrow((119, y), (120.5, y))
-    canvas.box((123.2, y), (5.4, 9), ["gate", "x + x times", "q - 1/2"], OUTSIDE)
+    canvas.box((114, y), (8, 9), ["expand", "mean, conv,", "BN"], OUTSIDE)
+    canvas.arrow((118, y), (119.4, y))
+    canvas.box((122.6, y), (6.4, 9), ["gate", "x + g x,", "g = q - 1/2"], OUTSIDE)
 
 
 def _carrier(network: Network) -> str | None:

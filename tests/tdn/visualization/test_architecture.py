@@ -63,7 +63,7 @@ def test_a_network_is_drawn_with_what_it_has(drawn, variant):
     assert ("own stage 1" in found) == ideas.short_term
     assert found.count("L-TDM") == 4 * ideas.long_term
     assert found.count("temporal conv") == 4 * ideas.temporal_conv
-    files = {word for line in found for word in line.split() if word.endswith(".py")}
+    files = {file for line in found for file in re.findall(r"[\w/]+\.py", line)}
     assert all((ROOT / file).is_file() for file in files)
     assert ("tdn/long_term.py" in files) == ideas.long_term
     assert ("tdn/short_term.py" in files) == ideas.short_term
