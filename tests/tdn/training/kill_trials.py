@@ -109,7 +109,7 @@ class Trial:
     @contextmanager
     def _torchrun(self, resume: str, mistake: bool) -> Iterator[subprocess.Popen[bytes]]:
         words = [
-            *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+            *("-m", "tests.forks", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
             *("--max-restarts", "3", "-m", "tests.tdn.training.kill_trials", str(self.run)),
             *("--config", str(self.config), "--training.resume", resume),
         ]

@@ -56,8 +56,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "--max-restarts", "2", str(SCRIPT), str(folder), *TASKS],
+        [sys.executable, "-m", "tests.forks", "torch.distributed.run", "--standalone",
+         "--nproc-per-node", "2", "--max-restarts", "2", str(SCRIPT), str(folder), *TASKS],
         env=environment,
     ) as torchrun:  # fmt: skip
         try:
