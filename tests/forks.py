@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import inspect
+import io
 import logging
 import os
 import runpy
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -90,8 +92,7 @@ def _become(words: Sequence[str], environment: dict[str, str], out: int, errors:
             if number != -1:
                 os.dup2(number, place)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - to the end
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        sys.stdout, sys.stderr = _output(1), _output(2)
         logging.disable(logging.NOTSET)  # the launcher's
         os.environ.clear()
         os.environ.update(environment)
@@ -106,17 +107,22 @@ def _become(words: Sequence[str], environment: dict[str, str], out: int, errors:
 
 def _run(words: Sequence[str]) -> None:
     """As Python runs them: ``-m module``, ``-c code`` or a script, and their arguments."""
-    option, *rest = words
-    if option == "-m":
-        sys.argv = list(rest)
+    first, *rest = words
+    if first == "-m":
+        sys.argv, sys.path[0] = list(rest), str(Path.cwd())
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-    elif option == "-c":
-        sys.argv = ["-c", *rest[1:]]
-        exec(rest[0], {"__name__": "__main__"})
+    elif first == "-c":
+        sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(rest[0], main.__dict__)
     else:
-        sys.argv = list(words)
-        sys.path[0] = str(Path(option).parent)
-        runpy.run_path(option, run_name="__main__")
+        sys.argv, sys.path[0] = list(words), str(Path(first).resolve().parent)
+        runpy.run_path(first, run_name="__main__")
+
+
+def _output(place: int) -> io.TextIOWrapper:
+    """What is written is there at once, as with ``python -u``."""
+    return io.TextIOWrapper(open(place, "wb", 0, closefd=False), write_through=True)
 
 
 def _status(run: Callable[[], None]) -> int:
@@ -129,6 +135,7 @@ def _status(run: Callable[[], None]) -> int:
         print(end.code, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        traceback.print_exc()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
     except BaseException:
@@ -137,7 +144,12 @@ def _status(run: Callable[[], None]) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be the launcher that this program's words name."""
     subprocess.Popen = _Forking  # type: ignore[misc]
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    importlib.import_module("tests.forks").main()

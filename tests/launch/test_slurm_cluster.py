@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import python_that_forks
 from tests.launch.slurm_cluster import Slurm, slurm
 from tests.tdn.training.kill_trials import Trial, assert_same_end, make_videos
 from tests.tdn.training.runs import events
@@ -84,10 +85,8 @@ def test_a_training_that_is_stopped_and_loses_a_node_ends_like_one_undisturbed(j
     trial, whole = (Trial(jobs.folder / name, videos) for name in ("trial", "whole"))
     words = ("--nodes=2", SCRIPT, "train", "--training.resume", "none", "--config")
     examined = {"TDN_PREFLIGHT": "on"}  # the one that is not disturbed, and has the time
-    job, other = (
-        jobs.submit(*words, run.config, python=sys.executable, **given)
-        for run, given in ((trial, {}), (whole, examined))
-    )
+    job = jobs.submit(*words, trial.config, python=python_that_forks(jobs.folder))
+    other = jobs.submit(*words, whole.config, python=sys.executable, **examined)
     cluster.wait_until(lambda: saved(trial) >= 2, "the first steps")
     cluster.cancel("--signal=USR2", job)
     cluster.wait_until((trial.run / "interrupted.json").exists, "the marker")

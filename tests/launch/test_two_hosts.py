@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.forks import python_that_forks
 from tests.launch import namespaces
 from tests.launch.two_hosts import NAMES, TwoHosts, two_hosts
 from tests.tdn.training.kill_trials import CONFIG, STEPS, assert_same_end, make_videos
@@ -76,7 +77,7 @@ def _environment(folder: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(cluster)}
     return kept | {
         "OMP_NUM_THREADS": "1",
-        "TDN_PYTHON": sys.executable,
+        "TDN_PYTHON": str(python_that_forks(folder)),
         "TDN_PREFLIGHT": "off",
         "TDN_CACHE": str(folder / "cache"),
         "TDN_LOGS": str(folder / "logs"),

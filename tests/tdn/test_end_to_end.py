@@ -69,7 +69,7 @@ def folder(tmp_path_factory) -> Path:
 def together(*commands: Sequence[object]) -> str:
     """Run commands in turn on two processes under torchrun; returns what they printed."""
     words = json.dumps([list(map(str, command)) for command in commands])
-    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    torchrun = ("tests.forks", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     done = subprocess.run(
         [sys.executable, "-m", *torchrun, "--no-python", sys.executable, "-c", IN_TURN, words],
         capture_output=True,

@@ -134,7 +134,7 @@ class Trial:
                 return processes
             assert torchrun.poll() is None, self.output.read_text()
             assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.01)
+            time.sleep(0.02)
 
     def _saved(self) -> int:
         """The step of the newest checkpoint but one, by its name; 0 if there is none."""
@@ -162,16 +162,11 @@ class Trial:
 
 def _children(parent: int) -> list[int]:
     """The processes of the run that torchrun has started."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = status.read_text()
-            words = Path(status.parent, "cmdline").read_text()
-        except OSError:  # it has ended
-            continue
-        if int(text.rpartition(")")[2].split()[1]) == parent and "kill_trials" in words:
-            found.append(int(status.parent.name))
-    return sorted(found)
+    try:
+        found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    except OSError:  # it has ended
+        return []
+    return sorted(map(int, found))
 
 
 def assert_same_end(trial: Trial, whole: Trial) -> None:

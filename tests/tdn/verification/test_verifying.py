@@ -53,8 +53,8 @@ def verify(
     if processes == 1:
         status = cli.main(command)
     else:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        torchrun += [f"--nproc-per-node={processes}", "-m", "tdn"]
+        torchrun = [sys.executable, "-m", "tests.forks", "torch.distributed.run"]
+        torchrun += ["--standalone", f"--nproc-per-node={processes}", "-m", "tdn"]
         done = subprocess.run([*torchrun, *command], timeout=200, check=False)
         status = done.returncode
     report = json.loads((output / "report.json").read_text())
