@@ -109,8 +109,9 @@ class Trial:
     @contextmanager
     def _torchrun(self, resume: str, mistake: bool) -> Iterator[subprocess.Popen[bytes]]:
         words = [
-            *("-m", "tests.forks", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *("--max-restarts", "3", "-m", "tests.tdn.training.kill_trials", str(self.run)),
+            *("-m", "tests.forks", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "--max-restarts", "3"),
+            *("-m", "tests.tdn.training.kill_trials", str(self.run)),
             *("--config", str(self.config), "--training.resume", resume),
         ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
