@@ -112,7 +112,7 @@ SECTIONS = (
             "tdn.kernels.short_term_stem.centre_frames",
             "tdn.kernels.fusion.fusion",
             "tdn.kernels.moments.moments",
-            "tdn.kernels.long_term_difference.long_term_differences",
+            "tdn.kernels.long_term_difference.differences_of_maps",
             "tdn.kernels.branch_sum.branch_sum",
             "tdn.kernels.gated_mix.gated_mix",
             "tdn.kernels.excitation.excitation",

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from tdn.kernels.backend import block, cdiv, launch, uses_triton
 from tdn.kernels.branch_sum_backward import backward_pass, statistics_rows
 from tdn.kernels.layout import as_laid
+from tdn.kernels.norm import Norm
 from tdn.kernels.numerics import product, rounded
 from tdn.kernels.tiles import (
     PROGRAMS,
@@ -56,16 +57,8 @@ def branch_sum(
     d: Tensor,
     half: Tensor,
     full: Tensor,
-    half_mean: Tensor,
-    half_variance: Tensor,
-    half_weight: Tensor,
-    half_bias: Tensor,
-    half_eps: float,
-    full_mean: Tensor,
-    full_variance: Tensor,
-    full_weight: Tensor,
-    full_bias: Tensor,
-    full_eps: float,
+    half_norm: Norm,
+    full_norm: Norm,
     batch_statistics: bool,
     with_moments: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,16 +68,8 @@ def branch_sum(
         d: differences (2*M, R, H, W), H and W at least 2: float16, bfloat16 or float32.
         half: conv of the pooled differences (2*M, R, H // 2, W // 2), of the same type.
         full: conv of the differences (2*M, R, H, W), of the same type.
-        half_mean: of half, float32 (2, R), a row a direction, or (R,) for both.
-        half_variance: of half, biased, like the mean.
-        half_weight: of the batch norm of half (R,), of any floating-point type, as is the bias.
-        half_bias: of the batch norm of half (R,).
-        half_eps: of the batch norm of half.
-        full_mean: of full, and so on.
-        full_variance: see half_variance.
-        full_weight: see half_weight.
-        full_bias: see half_bias.
-        full_eps: see half_eps.
+        half_norm: batch norm of half, with statistics (2, R), a row a direction, or (R,) for both.
+        full_norm: batch norm of full.
         batch_statistics: the statistics are those of half and full, as in training, and the
             gradients have the parts through them; otherwise they are constants.
         with_moments: whether to take the moments of s.
@@ -94,47 +79,30 @@ def branch_sum(
         gradient, the mean (2, R) and the biased covariance (2, R, R) of its directions, or empty
         tensors (0,) without moments.
     """
-    function: Any = _branch_sum if uses_triton(d) else reference
-    return function(
-        *(d, half, full),
-        *(half_mean, half_variance, half_weight, half_bias, half_eps),
-        *(full_mean, full_variance, full_weight, full_bias, full_eps),
-        *(batch_statistics, with_moments),
-    )
+    if uses_triton(d):
+        return _branch_sum(d, half, full, *half_norm, *full_norm, batch_statistics, with_moments)
+    return reference(d, half, full, half_norm, full_norm, batch_statistics, with_moments)
 
 
 def reference(
     d: Tensor,
     half: Tensor,
     full: Tensor,
-    half_mean: Tensor,
-    half_variance: Tensor,
-    half_weight: Tensor,
-    half_bias: Tensor,
-    half_eps: float,
-    full_mean: Tensor,
-    full_variance: Tensor,
-    full_weight: Tensor,
-    full_bias: Tensor,
-    full_eps: float,
+    half_norm: Norm,
+    full_norm: Norm,
     batch_statistics: bool,
     with_moments: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What ``branch_sum`` computes, in eager PyTorch."""
 
-    def norm(x: Tensor, mean: Tensor, variance: Tensor, *rest: Any) -> Tensor:
-        weight, bias, eps = rest
-        rows = zip(x.unflatten(0, (2, -1)), mean.expand(2, -1), variance.expand(2, -1), strict=True)
-        if batch_statistics:
-            directions = [
-                F.batch_norm(v, None, None, weight, bias, True, eps=eps) for v, *_ in rows
-            ]
-        else:
-            directions = [F.batch_norm(v, m, var, weight, bias, eps=eps) for v, m, var in rows]
-        return torch.cat(directions)
+    def normalised(x: Tensor, norm: Norm) -> Tensor:
+        """By the statistics of its direction."""
+        rows = zip(norm.mean.expand(2, -1), norm.variance.expand(2, -1), strict=True)
+        norms = [norm._replace(mean=mean, variance=variance) for mean, variance in rows]
+        directions = zip(norms, x.unflatten(0, (2, -1)), strict=True)
+        return torch.cat([own.normalise(v, batch_statistics) for own, v in directions])
 
-    half = norm(half, half_mean, half_variance, half_weight, half_bias, half_eps)
-    full = norm(full, full_mean, full_variance, full_weight, full_bias, full_eps)
+    half, full = normalised(half, half_norm), normalised(full, full_norm)
     s = d + F.interpolate(half, size=d.shape[2:], mode="nearest") + full
     if not with_moments:
         return s, d.new_empty(0, dtype=torch.float32), d.new_empty(0, dtype=torch.float32)

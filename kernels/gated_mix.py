@@ -31,6 +31,7 @@ from tdn.kernels.excitation import excitation
 from tdn.kernels.gated_mix_backward import backward_pass
 from tdn.kernels.gated_mix_tiles import forward_tiling, inner_tile
 from tdn.kernels.layout import as_laid, memory_format, offsets
+from tdn.kernels.norm import Norm
 from tdn.kernels.numerics import gates, product, rounded
 from tdn.kernels.temporal_conv import temporal_conv
 
@@ -39,9 +40,8 @@ def gated_mix(
     x: Tensor,
     s: Tensor,
     moments: tuple[Tensor, Tensor] | None,
-    statistics: tuple[Tensor, Tensor],
+    norm: Norm,
     expand: Tensor,
-    norm: tuple[Tensor, Tensor, float],
     mix: Tensor | None,
     num_segments: int,
     scale: float = 1.0,
@@ -53,10 +53,9 @@ def gated_mix(
         s: inner maps (2*N*T, R, H, W) of the same type, the direction to the next segment first.
         moments: mean (2, R) and covariance (2, R, R) of s by direction, float32, as
             ``branch_sum`` gives them; None where the batch norm uses running statistics.
-        statistics: mean and variance of z, each float32 (2, C), a row a direction, from
-            ``expanded_statistics``; or running statistics (C,), which both directions share.
+        norm: batch norm of z: with statistics (2, C), a row a direction, from
+            ``expanded_statistics``; or with running ones (C,), which both directions share.
         expand: weight of the 1x1 conv (C, R, 1, 1).
-        norm: weight (C,), bias (C,) and eps of the batch norm.
         mix: weight of the temporal conv (C, 1, 3); None leaves the temporal conv out.
         num_segments: T.
         scale: of s, applied to W: 1/3 where s is a sum that stands for a mean of three.
@@ -65,31 +64,24 @@ def gated_mix(
         (N*T, C, H, W) in the type and layout of x. Its gradients include those through the
         moments.
     """
-    mean, covariance = moments or (None, None)
-    weight, bias, eps = norm
-    return _gated_mix(
-        x, s, mean, covariance, *statistics, expand, weight, bias, eps, mix, num_segments, scale
-    )
+    of_s = moments or (None, None)
+    of_z, weights = norm[:2], norm[2:]
+    return _gated_mix(x, s, *of_s, *of_z, expand, *weights, mix, num_segments, scale)
 
 
 def reference(
     x: Tensor,
     s: Tensor,
-    statistics: tuple[Tensor, Tensor] | None,
+    moments: tuple[Tensor, Tensor] | None,
+    norm: Norm,
     expand: Tensor,
-    norm: tuple[Tensor, Tensor, float],
     mix: Tensor | None,
     num_segments: int,
     scale: float = 1.0,
 ) -> Tensor:
-    """What ``gated_mix`` computes, in eager PyTorch; batch statistics where it gets none."""
-    weight, bias, eps = norm
+    """What ``gated_mix`` computes, in eager PyTorch; with moments, by the statistics of z."""
     z = F.conv2d(s, expand * scale)
-    mean, variance = statistics or (None, None)
-    maps = [
-        F.batch_norm(v, mean, variance, weight, bias, training=statistics is None, eps=eps)
-        for v in z.unflatten(0, (2, -1))
-    ]
+    maps = [norm.normalise(v, moments is not None) for v in z.unflatten(0, (2, -1))]
     excited = excitation(x, *maps)
     return excited if mix is None else temporal_conv(excited, mix, num_segments)
 

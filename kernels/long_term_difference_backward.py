@@ -1,6 +1,6 @@
 """Gradients of the long-term differences of maps, as Triton kernels.
 
-With the notation of ``long_term_difference_triton``, N and P the gradients of next and previous, a
+With the notation of ``long_term_difference``, N and P the gradients of next and previous, a
 quarter of their pooled ones' added and zero where the differences are, i = 1 / sqrt(variance +
 eps), zhat = (z - mean) i, and count positions a channel:
 
@@ -44,7 +44,7 @@ COLUMNS = 8
 """Channels of a tile of partial sums."""
 
 
-@torch.library.custom_op("tdn::long_term_differences_backward", mutates_args=())
+@torch.library.custom_op("tdn::differences_of_maps_backward", mutates_args=())
 def backward_pass(
     dd: Tensor,
     dpooled: Tensor,

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from tdn.kernels.backend import uses_triton
 from tdn.kernels.branch_sum import branch_sum
 from tdn.kernels.gated_mix import expanded_statistics, gated_mix
-from tdn.kernels.long_term_difference import long_term_differences
+from tdn.kernels.long_term_difference import differences_of_maps
 from tdn.kernels.moments import moments
+from tdn.kernels.norm import Norm
 
 if TYPE_CHECKING:
     from tdn.long_term import LongTermTDM
@@ -41,50 +42,37 @@ def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> 
     """
     running = RunningStatistics()
     z = module.reduce(x)
-    norm = module.reduce_norm
-    mean, variance = running.statistics(
-        norm, moments([z.detach()], 1)[0] if norm.training else None
-    )
-    d, pooled = long_term_differences(
+    training = module.reduce_norm.training
+    batch = moments([z.detach()], 1)[0] if training else None
+    d, pooled = differences_of_maps(
         z,
-        mean.view(-1),
-        variance.view(-1),
-        *(norm.weight, norm.bias, norm.eps, module.smooth.weight, module.num_segments),
-        norm.training,
+        running.norm(module.reduce_norm, batch),
+        module.smooth.weight,
+        module.num_segments,
+        training,
     )
     half, full = module.half_conv(pooled), module.full_conv(d)
-    batch = module.full_norm.training
-    maps = moments([half.detach(), full.detach()], 2) if batch else (None, None)
-    half_norm, full_norm, expand_norm = module.half_norm, module.full_norm, module.expand_norm
+    training, with_moments = module.full_norm.training, module.expand_norm.training
+    batches = moments([half.detach(), full.detach()], 2) if training else (None, None)
     s, s_mean, s_covariance = branch_sum(
         d,
         half,
         full,
-        *running.statistics(half_norm, maps[0]),
-        half_norm.weight,
-        half_norm.bias,
-        half_norm.eps,
-        *running.statistics(full_norm, maps[1]),
-        full_norm.weight,
-        full_norm.bias,
-        full_norm.eps,
-        batch,
-        expand_norm.training,
+        running.norm(module.half_norm, batches[0]),
+        running.norm(module.full_norm, batches[1]),
+        training,
+        with_moments,
     )
-    expand = module.expand.weight
-    expanded = None
-    if expand_norm.training:
+    expand, batch = module.expand.weight, None
+    if with_moments:
         positions = s.numel() // s.shape[1] // 2
-        expanded = expanded_statistics(
-            s_mean, s_covariance, expand.detach(), positions, 1 / BRANCHES
-        )
+        batch = expanded_statistics(s_mean, s_covariance, expand.detach(), positions, 1 / BRANCHES)
     out = gated_mix(
         x,
         s,
-        (s_mean, s_covariance) if expand_norm.training else None,
-        running.statistics(expand_norm, expanded),
+        (s_mean, s_covariance) if with_moments else None,
+        running.norm(module.expand_norm, batch),
         expand,
-        (expand_norm.weight, expand_norm.bias, expand_norm.eps),
         mix,
         module.num_segments,
         1 / BRANCHES,
@@ -100,8 +88,8 @@ class RunningStatistics:
         self.norms: list[nn.BatchNorm2d] = []
         self.batches: list[Tensor] = []
 
-    def statistics(self, norm: nn.BatchNorm2d, batch: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and variance for a batch norm to normalise by.
+    def norm(self, norm: nn.BatchNorm2d, batch: Tensor | None) -> Norm:
+        """A batch norm with the statistics that it normalises by.
 
         Args:
             norm: batch norm.
@@ -109,13 +97,14 @@ class RunningStatistics:
                 noted for the update; None normalises by running statistics.
 
         Returns:
-            Float32, (directions, C) each from a batch, (C,) each else.
+            With a row for each direction of the batch, if there are two.
         """
         if batch is None:
-            return self._kept(norm)
+            return Norm(*self._kept(norm), norm.weight, norm.bias, norm.eps)
         self.norms.append(norm)
         self.batches.append(batch)
-        return batch[0], batch[1]
+        mean, variance = batch[:2].squeeze(1)
+        return Norm(mean, variance, norm.weight, norm.bias, norm.eps)
 
     @staticmethod
     def _kept(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,7 @@ from benchmarks.harness.literal_tdn import Excitation, Shift
 from benchmarks.operations import rewritten
 from tdn.kernels import gated_mix as gate
 from tdn.kernels.fusion import fusion
+from tdn.kernels.norm import Norm
 from tdn.kernels.short_term_stem import FRAMES, short_term_stem
 from tdn.long_term import REDUCTION, LongTermTDM, mix_over_time
 from tdn.temporal_conv import TemporalConv
@@ -229,20 +230,26 @@ class GatedMix(Operation):
     def functions(self) -> dict[str, Function]:
         """On x, s, two moments and two statistics."""
         return {
-            "reference": lambda x, s, *_: gate.reference(x, s, None, *self._weights()),
-            "ours": lambda x, s, *given: gate.gated_mix(
-                x, s, given[:2], given[2:], *self._weights()
-            ),
+            "reference": lambda x, s, *given: gate.reference(x, s, *self._given(*given)),
+            "ours": lambda x, s, *given: gate.gated_mix(x, s, *self._given(*given)),
             "rewritten": lambda x, s, *_: rewritten.gated_mix(
                 *(x, s, self.expand, self.expand_norm),
                 *(self.temporal_conv.weight, self.size.segments),
             ),
         }
 
-    def _weights(self) -> tuple[Tensor, tuple[Tensor, Tensor, float], Tensor, int]:
+    def _given(
+        self, s_mean: Tensor, s_covariance: Tensor, z_mean: Tensor, z_variance: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Norm, Tensor, Tensor, int]:
+        """What follows x and s."""
         norm = self.expand_norm
-        parameters = (norm.weight, norm.bias, norm.eps)
-        return self.expand.weight, parameters, self.temporal_conv.weight, self.size.segments
+        return (
+            (s_mean, s_covariance),
+            Norm(z_mean, z_variance, norm.weight, norm.bias, norm.eps),
+            self.expand.weight,
+            self.temporal_conv.weight,
+            self.size.segments,
+        )
 
     def inputs(self, generator: torch.Generator) -> Inputs:
         """Features, inner maps, their moments, and mean and variance of the expanded maps."""

@@ -13,6 +13,7 @@ from tdn.kernels import branch_sum_backward as backward_module
 from tdn.kernels.branch_sum import branch_sum, reference
 from tdn.kernels.layout import memory_format
 from tdn.kernels.moments import moments
+from tdn.kernels.norm import Norm
 from tdn.long_term import DirectionalBatchNorm2d
 from tests.kernels.agreement import DEVICE, TOLERANCES, assert_close, poisoned
 from tests.kernels.images import LAYOUTS, images, layouts
@@ -48,11 +49,9 @@ def batch(half, full):
 
 
 def call(function, tensors, rows, weights, training, with_moments=True):
-    half, full = rows
-    return function(
-        *(*tensors, *half, *weights[:2], HALF_EPS, *full, *weights[2:], FULL_EPS),
-        *(training, with_moments),
-    )
+    half = Norm(*rows[0], *weights[:2], HALF_EPS)
+    full = Norm(*rows[1], *weights[2:], FULL_EPS)
+    return function(*tensors, half, full, training, with_moments)
 
 
 def by_kernels(tensors, weights, rows=None, grad=None):
@@ -139,9 +138,8 @@ def test_rows_are_repeated_as_in_torch():
         half = torch.arange(size // 2, device=DEVICE).float().view(1, 1, -1, 1).expand(2, 1, -1, 1)
         zero, one = torch.zeros(1, device=DEVICE), torch.ones(1, device=DEVICE)
         with backend.using("triton"):
-            s, *_ = branch_sum(
-                *(d, half, d, zero, one, one, zero, 0.0, zero, one, zero, zero, 0.0, False, False)
-            )
+            same, nothing = Norm(zero, one, one, zero, 0.0), Norm(zero, one, zero, zero, 0.0)
+            s, *_ = branch_sum(d, half, d, same, nothing, False, False)
         assert s.equal(F.interpolate(half, size=(size, 2), mode="nearest"))
 
 
@@ -201,13 +199,8 @@ def test_equals_the_modules(training):
     d, half, full = maps(2, 4, 7, 6)
     with backend.using("triton"):
         rows = batch(half, full) if training else [(n.running_mean, n.running_var) for n in norms]
-        half_row, full_row = rows
-        s, *_ = branch_sum(
-            *(d, half, full),
-            *(*half_row, half_norm.weight, half_norm.bias, half_norm.eps),
-            *(*full_row, full_norm.weight, full_norm.bias, full_norm.eps),
-            *(training, False),
-        )
+        given = [Norm(*row, n.weight, n.bias, n.eps) for row, n in zip(rows, norms, strict=True)]
+        s, *_ = branch_sum(d, half, full, *given, training, False)
     half = F.interpolate(torch.cat(half_norm(half)), size=d.shape[2:], mode="nearest")
     torch.testing.assert_close(s, d + half + torch.cat(full_norm(full)))
 
@@ -247,8 +240,9 @@ def test_bits_are_the_same_in_every_run():
 
 def test_the_operators_are_registered_well():
     tensors, weights = maps(1, 3, 4, 5, layout=LAYOUTS[1]), parameters(3)
-    arguments = []
-    call(lambda *values: arguments.extend(values), tensors, constants(2, 3), weights, True)
+    half, full = constants(2, 3)
+    arguments = [*tensors, *half, *weights[:2], HALF_EPS, *full, *weights[2:], FULL_EPS]
+    arguments += [True, True]
     torch.library.opcheck(torch.ops.tdn.branch_sum.default, tuple(arguments))
     arguments = [v.detach() if isinstance(v, torch.Tensor) else v for v in arguments]
     operator = torch.ops.tdn.branch_sum_backward.default

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tdn.kernels import backend
 from tdn.kernels.gated_mix import expanded_statistics, gated_mix, reference
+from tdn.kernels.norm import Norm
 from tests.kernels.agreement import DEVICE, TOLERANCES, assert_close, poisoned
 from tests.kernels.images import LAYOUTS, images
 
@@ -45,19 +46,18 @@ class Case:
             count = t["s"].numel() // t["s"].shape[1] // 2
             expanded = expanded_statistics(*moments, t["expand"].detach(), count, self.scale)
             statistics = expanded[0], expanded[1]
-        norm = t["weight"], t["bias"], EPS
+        norm = Norm(*statistics, t["weight"], t["bias"], EPS)
         return gated_mix(
-            *(t["x"], t["s"], moments, statistics, t["expand"], norm),
+            *(t["x"], t["s"], moments, norm, t["expand"]),
             *(t.get("mix"), self.segments, self.scale),
         )
 
     def expected(self) -> tuple[Tensor, dict[str, Tensor]]:
         """By the reference in float64, and its inputs."""
         t = {k: v.detach().double().requires_grad_() for k, v in self.tensors.items()}
-        statistics = None if self.training else tuple(v.double() for v in self.running)
-        norm = t["weight"], t["bias"], EPS
+        norm = Norm(*(v.double() for v in self.running), t["weight"], t["bias"], EPS)
         out = reference(
-            *(t["x"], t["s"], statistics, t["expand"], norm, t.get("mix")),
+            *(t["x"], t["s"], self.moments(), norm, t["expand"], t.get("mix")),
             *(self.segments, self.scale),
         )
         return out, t

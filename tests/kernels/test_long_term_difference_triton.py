@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from tdn.kernels import backend
 from tdn.kernels import long_term_difference_backward as backward_module
 from tdn.kernels.layout import memory_format
-from tdn.kernels.long_term_difference import long_term_difference, long_term_differences, reference
+from tdn.kernels.long_term_difference import differences_of_maps, long_term_difference, reference
 from tdn.kernels.moments import moments
+from tdn.kernels.norm import Norm
 from tests.kernels.agreement import DEVICE, TOLERANCES, assert_close, poisoned
 from tests.kernels.images import LAYOUTS, images, layouts
 
@@ -44,7 +45,7 @@ def constants(channels):
 
 def call(function, z, statistics, weights, t, batch):
     weight, bias, smooth = weights
-    return function(z, *statistics, weight, bias, EPS, smooth, t, batch)
+    return function(z, Norm(*statistics, weight, bias, EPS), smooth, t, batch)
 
 
 def random_like(tensors, dtype, seed=30):
@@ -61,7 +62,7 @@ def by_kernels(z, weights, t, statistics=None, grads=None):
     with backend.using("triton"), poisoned():
         if batch:
             statistics = moments([z], 1)[0, :2, 0]
-        results = call(long_term_differences, z, statistics, weights, t, batch)
+        results = call(differences_of_maps, z, statistics, weights, t, batch)
         grads = grads or random_like(results, z.dtype)
         return results, torch.autograd.grad(results, (z, *weights), grads), grads
 
@@ -140,7 +141,7 @@ def test_gradients_without_memory_of_their_own():
     """``sum().backward()`` hands an expanded scalar down; a result without use, nothing."""
     z, weights = maps(6, 4, 5, 6, layout=torch.channels_last), parameters(4)
     with backend.using("triton"), poisoned():
-        d, pooled = call(long_term_differences, z, constants(4), weights, 3, False)
+        d, pooled = call(differences_of_maps, z, constants(4), weights, 3, False)
         found = torch.autograd.grad(d.sum() + 0 * pooled.sum(), (z, *weights), retain_graph=True)
         alone = torch.autograd.grad(d.sum(), (z, *weights))
     exact = [v.detach().double().requires_grad_() for v in (z, *weights)]
@@ -154,7 +155,7 @@ def test_gradients_without_memory_of_their_own():
 def test_weights_that_are_not_trained_get_no_gradient():
     z, weights = maps(4, 4, 5, 6), [v.detach() for v in parameters(4)]
     with backend.using("triton"):
-        d, pooled = call(long_term_differences, z, constants(4), weights, 2, False)
+        d, pooled = call(differences_of_maps, z, constants(4), weights, 2, False)
         (d.sum() + pooled.sum()).backward()
     assert z.grad is not None
     assert all(v.grad is None for v in weights)
@@ -177,7 +178,7 @@ def test_equals_the_modules(training):
     with backend.using("triton"):
         rows = moments([z], 1)[0, :2, 0] if training else (norm.running_mean, norm.running_var)
         weights = (norm.weight, norm.bias, conv.weight)
-        d, pooled = call(long_term_differences, z, rows, weights, 3, training)
+        d, pooled = call(differences_of_maps, z, rows, weights, 3, training)
     f = norm(z)
     expected = long_term_difference(f, conv(f), 3)
     torch.testing.assert_close(d, expected)
@@ -212,13 +213,13 @@ def test_bits_are_the_same_in_every_run():
 
 
 def test_the_operators_are_registered_well():
-    operator = torch.ops.tdn.long_term_differences.default
+    operator = torch.ops.tdn.differences_of_maps.default
     weight, bias, smooth = parameters(3)
     z = maps(4, 3, 4, 5, layout=LAYOUTS[1])
     arguments = (z, *constants(3), weight, bias, EPS, smooth, 2, True)
     torch.library.opcheck(operator, arguments)
     results = [v.detach() for v in operator(*arguments)]
-    operator = torch.ops.tdn.long_term_differences_backward.default
+    operator = torch.ops.tdn.differences_of_maps_backward.default
     arguments = [v.detach() if isinstance(v, torch.Tensor) else v for v in arguments]
     torch.library.opcheck(operator, (*results, *arguments))
 
@@ -229,7 +230,7 @@ def test_compiles_under_autocast():
     statistics = constants(4)
 
     def run(z, *weights):
-        d, pooled = call(long_term_differences, z, statistics, weights, 2, False)
+        d, pooled = call(differences_of_maps, z, statistics, weights, 2, False)
         return d.float().square().sum() + pooled.float().square().sum()
 
     z, weights = maps(4, 4, 5, 6, dtype=torch.bfloat16), parameters(4)
