@@ -51,10 +51,11 @@ def _fusion(x: Tensor, d: Tensor, a: float, b: float) -> Tensor:
     out = torch.empty_like(x, memory_format=memory_format(x))
     images, channels, height, width = x.shape
     tile_p, tile_c = tiles(x, 64, 32)
+    _, *sizes = _sizes(x, d)  # the number of pixels stands for the height
     launch(
         _fusion_kernel,
         (cdiv(channels, tile_c), cdiv(height * width, tile_p), images),
-        *(x, d, out, *_sizes(x, d), a, b),
+        *(x, d, out, *sizes, a, b),
         CHANNELS=channels,
         LAST=memory_format(x) == torch.channels_last,
         TILE_P=tile_p,
@@ -155,7 +156,6 @@ def _fusion_kernel(
     x,
     d,
     out,
-    height,
     width,
     pixels,
     low_height,
