@@ -48,6 +48,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder to write to; copies of several lists can share it",
     )
+    _describe_copies(parser)
+    parser.add_argument(
+        "--root",
+        default="",
+        metavar="DIR",
+        help="folder that the list's paths are relative to (the list's own)",
+    )
+    parser.add_argument(
+        "--classes",
+        default="",
+        metavar="FILE",
+        help="class names by label, a line each, for lists that give names (as data.classes)",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=int, help="clips made at once (one per CPU core)"
+    )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="then decode random segments from both, in turns, through the training pipeline, and "
+        "print what each costs (half a minute)",
+    )
+
+
+def _describe_copies(parser: argparse.ArgumentParser) -> None:
+    """Options of what each copy is."""
     parser.add_argument(
         "--format",
         default="h264",
@@ -80,27 +106,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLIPS",
         help="write tar shards in WebDataset's layout, of so many clips each, instead of files; "
         "for object stores and parallel file systems, which are slow with many small files",
-    )
-    parser.add_argument(
-        "--root",
-        default="",
-        metavar="DIR",
-        help="folder that the list's paths are relative to (the list's own)",
-    )
-    parser.add_argument(
-        "--classes",
-        default="",
-        metavar="FILE",
-        help="class names by label, a line each, for lists that give names (as data.classes)",
-    )
-    parser.add_argument(
-        "--workers", metavar="N", type=int, help="clips made at once (one per CPU core)"
-    )
-    parser.add_argument(
-        "--measure",
-        action="store_true",
-        help="then decode random segments from both, in turns, through the training pipeline, and "
-        "print what each costs (half a minute)",
     )
 
 

@@ -1,1 +1,5 @@
-"""The demonstration: data, training of TDN and of the frame-only baseline, comparison, picture."""
+"""The demonstration: data, training of TDN and of the frame-only baseline, comparison, picture.
+
+``run`` does all of it, ``pairs`` compares within pairs of classes, ``contact_sheet`` draws the
+picture.
+"""
