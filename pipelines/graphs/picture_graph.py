@@ -15,6 +15,7 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from tdn.pipelines.decoding.decoders import pictures_by_dali
 from tdn.pipelines.decoding.fetching import Fetched
+from tdn.pipelines.graphs.graph import Graph
 from tdn.pipelines.graphs.parts import (
     BYTES,
     NOTHING,
@@ -23,7 +24,7 @@ from tdn.pipelines.graphs.parts import (
     cut_and_resize,
     external,
 )
-from tdn.pipelines.graphs.photometric_nodes import NO_EFFECTS, Effects, look_values, photometric
+from tdn.pipelines.graphs.photometric_nodes import Effects, look_values, photometric
 from tdn.pipelines.manifests.manifest import Clip
 from tdn.pipelines.sampling.augmentation import Size
 from tdn.pipelines.sampling.plans import View
@@ -43,19 +44,8 @@ effects come after them."""
 _NO_PICTURE = np.zeros((1, 1, 3), np.uint8)
 
 
-class PictureGraph:
-    """Makes pipelines that decode pictures; a sample of DALI's batch is a frame.
-
-    Args:
-        target: Height and width of the output.
-        device_id: GPU that decodes (nvJPEG) and resizes, or None for the CPU.
-        effects: The photometric effects that views may have.
-    """
-
-    def __init__(self, target: Size, device_id: int | None, effects: Effects = NO_EFFECTS) -> None:
-        self._target = target
-        self._device_id = device_id
-        self._effects = effects
+class PictureGraph(Graph):
+    """Decodes pictures; a sample of DALI's batch is a frame."""
 
     def decodes(self, clip: Clip) -> bool:
         """Whether DALI decodes a clip; else its frames are to be fetched as pictures."""
@@ -64,23 +54,8 @@ class PictureGraph:
     def pipeline(
         self, source: Callable[[Any], Any], *, views: int, places: int, threads: int, prefetch: int
     ) -> Pipeline:
-        """Define the graph; its first run instantiates it. As ``VideoGraph.pipeline``.
-
-        Returns:
-            A pipeline with one output: (clips * T*5, height, width, 3) uint8.
-        """
-        return _graph(
-            source,
-            self._target,
-            self._device_id is not None,
-            self._effects,
-            batch_size=views * places,
-            num_threads=threads,
-            prefetch_queue_depth=prefetch,
-            device_id=self._device_id,
-            # Outputs of the dynamic executor stay intact while they are held: zero copy needs that.
-            exec_dynamic=True,
-        )
+        """(clips * T*5, height, width, 3) uint8; the rest as ``Graph.pipeline``."""
+        return self._defined(_graph, source, views * places, threads, prefetch)
 
     def inputs(
         self, views: Sequence[View], fetched: Sequence[Fetched]

@@ -16,6 +16,7 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 
 from tdn.pipelines.decoding.decoders import video_by_dali
 from tdn.pipelines.decoding.fetching import Fetched
+from tdn.pipelines.graphs.graph import Graph
 from tdn.pipelines.graphs.parts import (
     BYTES,
     FILE,
@@ -25,7 +26,7 @@ from tdn.pipelines.graphs.parts import (
     external,
     read_file,
 )
-from tdn.pipelines.graphs.photometric_nodes import NO_EFFECTS, Effects, look_values, photometric
+from tdn.pipelines.graphs.photometric_nodes import Effects, look_values, photometric
 from tdn.pipelines.manifests.manifest import Clip
 from tdn.pipelines.sampling.augmentation import Size
 from tdn.pipelines.sampling.plans import View
@@ -43,53 +44,19 @@ INPUTS = (
 come after them."""
 
 
-class VideoGraph:
-    """Makes pipelines that decode videos; a sample of DALI's batch is a clip.
-
-    Args:
-        target: Height and width of the output.
-        device_id: GPU that decodes (NVDEC) and resizes, or None for the CPU.
-        effects: The photometric effects that views may have.
-    """
-
-    def __init__(self, target: Size, device_id: int | None, effects: Effects = NO_EFFECTS) -> None:
-        self._target = target
-        self._device_id = device_id
-        self._effects = effects
+class VideoGraph(Graph):
+    """Decodes videos; a sample of DALI's batch is a clip."""
 
     def decodes(self, clip: Clip) -> bool:
         """Whether DALI decodes a clip; else its frames are to be fetched as pictures."""
-        return not clip.is_pictures and video_by_dali(clip, self._device_id is not None)
+        return not clip.is_pictures and video_by_dali(clip, self._on_gpu)
 
     def pipeline(
         self, source: Callable[[Any], Any], *, views: int, places: int, threads: int, prefetch: int
     ) -> Pipeline:
-        """Define the graph; its first run instantiates it.
-
-        Args:
-            source: Called with DALI's batch information; returns what ``inputs`` returns, or raises
-                StopIteration.
-            views: Largest number of clips in a batch.
-            places: Frames of a clip, T*5.
-            threads: CPU threads.
-            prefetch: Batches prepared ahead.
-
-        Returns:
-            A pipeline with one output: (clips, T*5, height, width, 3) uint8.
-        """
+        """(clips, T*5, height, width, 3) uint8; the rest as ``Graph.pipeline``."""
         del places  # every sample says it in `order`
-        return _graph(
-            source,
-            self._target,
-            self._device_id is not None,
-            self._effects,
-            batch_size=views,
-            num_threads=threads,
-            prefetch_queue_depth=prefetch,
-            device_id=self._device_id,
-            # Outputs of the dynamic executor stay intact while they are held: zero copy needs that.
-            exec_dynamic=True,
-        )
+        return self._defined(_graph, source, views, threads, prefetch)
 
     def inputs(
         self, views: Sequence[View], fetched: Sequence[Fetched]

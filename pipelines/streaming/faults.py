@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from tdn.pipelines.decoding.fetching import Fetched, decode_picture, fetch
-from tdn.pipelines.graphs.picture_graph import PictureGraph
-from tdn.pipelines.graphs.video_graph import VideoGraph
+from tdn.pipelines.graphs.graph import Graph
 from tdn.pipelines.manifests.file_checks import FileChecks, content_changed
 from tdn.pipelines.sampling.plans import View
 from tdn.pipelines.videos.reading import DecodingError, cause_of
 
 
 def find_undecodable(
-    views: Sequence[View], graph: VideoGraph | PictureGraph, checks: FileChecks
+    views: Sequence[View], graph: Graph, checks: FileChecks
 ) -> list[tuple[View, str]]:
     """Decode views one by one in the same graph; those that fail, with the reason.
 
@@ -27,7 +26,7 @@ def find_undecodable(
     return [(view, cause) for view, cause in causes if cause]
 
 
-def _failure(view: View, graph: VideoGraph | PictureGraph, checks: FileChecks) -> str:
+def _failure(view: View, graph: Graph, checks: FileChecks) -> str:
     """Why a view cannot be decoded, "" if it can."""
 
     def source(info: Any) -> Any:

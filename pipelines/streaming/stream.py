@@ -17,6 +17,7 @@ import torch
 
 from tdn.pipelines.decoding.decoders import all_pictures
 from tdn.pipelines.decoding.fetching import Fetched, fetch
+from tdn.pipelines.graphs.graph import Graph
 from tdn.pipelines.graphs.photometric_nodes import NO_EFFECTS, Effects
 from tdn.pipelines.graphs.picture_graph import PictureGraph
 from tdn.pipelines.graphs.video_graph import VideoGraph
@@ -177,7 +178,7 @@ class Stream:
             planned = self._plan(planned.position, planned)
 
 
-def graph_of(planner: Planner, device: torch.device) -> VideoGraph | PictureGraph:
+def graph_of(planner: Planner, device: torch.device) -> Graph:
     """The graph that reads a planner's clips."""
     graph = PictureGraph if all_pictures(planner.manifest) else VideoGraph
     effects = Effects.of(planner.data) if planner.train else NO_EFFECTS

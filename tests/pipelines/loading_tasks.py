@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -15,6 +15,7 @@ from nvidia.dali import fn, pipeline_def
 
 from tdn.config import Config
 from tdn.errors import UserError
+from tdn.pipelines.files.subprocess_workers import Lost, Worker
 from tdn.pipelines.loader import create_loader
 from tests.videos import read_number
 
@@ -30,6 +31,14 @@ class Loaded(NamedTuple):
     warnings: list[str]
     error: str
     """Of the user, if there was one."""
+
+
+def answered(task: str, request: Any, seconds: float) -> Any:
+    """What a task of this module answers, in a process of its own, which must live that long."""
+    with closing(Worker(f"{__name__}:{task}", seconds)) as worker:
+        answer = worker.ask(request)
+    assert not isinstance(answer, Lost), answer
+    return answer
 
 
 def load(config: Config) -> Loaded:

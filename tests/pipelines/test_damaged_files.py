@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
-from tdn.pipelines.files.subprocess_workers import Lost, Worker
 from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.manifests.manifest import Manifest
 from tests.corpus import encode
 from tests.mutations import KINDS, cuts, lies, mutant
-from tests.pipelines.loading_tasks import Loaded
+from tests.pipelines.loading_tasks import Loaded, answered
 from tests.videos import write_list
 
 SIZE = (96, 128)
@@ -77,12 +76,7 @@ def index(folder: Path) -> Manifest:
 def load(config, manifest: Manifest) -> Loaded:
     """Everything the loader gives, by a process that may crash or hang without harm."""
     config.data.train_list = config.data.validation_list = str(manifest.file)
-    worker = Worker("tests.pipelines.loading_tasks:load", 120.0)
-    try:
-        loaded = worker.ask(config)
-    finally:
-        worker.close()
-    assert not isinstance(loaded, Lost), loaded
+    loaded = answered("load", config, 120.0)
     assert loaded.error == ""
     return loaded
 

@@ -10,7 +10,6 @@ import shutil
 import pytest
 
 from tdn.pipelines.files import storage
-from tdn.pipelines.files.subprocess_workers import Lost, Worker
 from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.loader import create_loader
 from tdn.pipelines.manifests import file_checks
@@ -18,6 +17,7 @@ from tdn.pipelines.manifests.file_checks import FileChecks
 from tdn.pipelines.manifests.manifest import Clip, Manifest
 from tests.corpus import encode
 from tests.permissions import bound_by_permissions
+from tests.pipelines.loading_tasks import answered
 from tests.videos import numbered_frame, write_list
 
 SIZE = (96, 128)
@@ -100,12 +100,7 @@ def test_every_kind_of_loss_is_named_once_with_its_cause(folder, manifest, confi
     for row, loss in enumerate(LOSSES):
         loss(folder / os.path.basename(paths[row]))  # noqa: PTH119 - a string
     config.training.device = "cpu"
-    worker = Worker("tests.pipelines.loading_tasks:load", 60.0)
-    try:
-        loaded = worker.ask(config)
-    finally:
-        worker.close()
-    assert not isinstance(loaded, Lost), loaded
+    loaded = answered("load", config, 60.0)
     assert loaded.error == ""
     assert loaded.lost == set(range(len(LOSSES)))
     assert set(loaded.shown) == set(range(len(LOSSES), 12))

@@ -16,7 +16,6 @@ T, CHANNELS = 4, 32
 CLIPS = torch.randint(
     0, 256, (2, T, 5, 40, 33, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
 )
-WEIGHTS = (0.5, 0.5)
 
 
 def network(name="tdn_resnet10", **details):

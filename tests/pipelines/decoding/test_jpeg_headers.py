@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tdn.pipelines.decoding.jpeg_headers import HeaderError, jpeg_size
-from tdn.pipelines.files.subprocess_workers import Lost, Worker
+from tests.pipelines.loading_tasks import answered
 from tests.videos import numbered_frame
 
 
@@ -80,12 +80,7 @@ def test_dali_reports_what_passes_and_is_damaged():
                 passing.append(bytes(data))
         except HeaderError:
             continue
-    worker = Worker("tests.pipelines.loading_tasks:decode_pictures", 60.0)
-    try:
-        found = worker.ask(passing)
-    finally:
-        worker.close()
-    assert not isinstance(found, Lost), found
+    found = answered("decode_pictures", passing, 60.0)
     assert len(found) == len(passing)
     assert "" in found  # some damage is in what says nothing about the picture
     assert not any("nvImageCodec failure" in failure for failure in found)
