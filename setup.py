@@ -66,6 +66,7 @@ setup(
         "timm": ["timm>=1.0"],  # backbones for tdn.adapter
         "wandb": ["wandb>=0.31"],  # logging.wandb
         "export": EXPORT,
+        "benchmarks": ["decord>=0.6; platform_machine == 'x86_64'"],  # a peer of the loader
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -267,7 +267,7 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         return 2
     print(report(changes, gone, doubtful))
-    verdicts = {each.verdict for each in (*changes, *gone)}
+    verdicts = {each.verdict for each in changes} | {each.verdict for each in gone}
     if "worse" in verdicts:
         return 1
     if not changes and not doubtful:

@@ -19,7 +19,6 @@ import argparse
 import dataclasses
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -31,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 import tdn
-from benchmarks.clips.data import CLASSES, Recipe, make_clips
+from benchmarks.clips.data import CLASSES, Recipe, kept_folder, make_clips
 from benchmarks.clips.measurement import FOREIGN
 from benchmarks.harness.common import aligned, described, progress, results_file, surroundings
 from benchmarks.harness.rows import Result, Row, results_of, write_results
@@ -46,7 +45,7 @@ from tdn.machine import usable_cores
 CASE = ("along", "model", "segments", "pixels", "clips", "workers")
 """Columns that say what was measured."""
 MIDDLE = {"cpu": StepSize("tdn_resnet18", 8, 64, 2), "cuda": StepSize("tdn_resnet50", 8, 224, 8)}
-ALONG = {
+ALONG: dict[str, dict[str, tuple[int, ...]]] = {
     "cpu": {"clips": (1, 2, 4, 8), "segments": (8, 16, 32, 64), "pixels": (64, 96, 128, 160)},
     "cuda": {
         "clips": (1, 2, 4, 8, 16, 32, 64),
@@ -63,7 +62,7 @@ def sizes(device: str) -> Iterator[tuple[str, StepSize]]:
     """What is varied, and the size."""
     for along, values in ALONG[device].items():
         for value in values:
-            yield along, dataclasses.replace(MIDDLE[device], **{along: value})
+            yield along, StepSize(**dataclasses.asdict(MIDDLE[device]) | {along: value})
 
 
 def step_values(size: StepSize, device: torch.device, steps: int) -> Row:
@@ -90,7 +89,7 @@ def loader_values(folder: Path, workers: int, device: str, options: argparse.Nam
         data=DataConfig(train_list=str(listed), batch_size=4, num_threads=workers),
         logging=LoggingConfig(progress=False),
     )
-    config.training.device = device
+    config.training.device = "cuda" if device == "cuda" else "cpu"
     speeds, foreign = [], []
     with closing(tdn.create_loader(config, "train")) as loader:
         for epoch in range(options.epochs + 1):  # the first one warms up
@@ -128,10 +127,10 @@ def measure(options: argparse.Namespace) -> list[Result]:
         for along, size in sizes(device.type)
     ]
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with kept_folder(options.data) as folder:
         for workers in worker_counts(usable_cores()):
-            work = partial(loader_values, Path(folder), workers, device.type, options)
-            jobs.append(({"along": "workers", "workers": workers}, work))
+            of_loader = partial(loader_values, folder, workers, device.type, options)
+            jobs.append(({"along": "workers", "workers": workers}, of_loader))
         for case, work in jobs:
             began = time.monotonic()
             if began > end:
@@ -170,6 +169,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", type=int, default=32, metavar="N", help="for the loader (32)")
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="of the loader (3)")
     parser.add_argument("--minutes", type=float, default=9, help="start nothing after these (9)")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where clips are kept")
     parser.add_argument("--output", type=Path, metavar="FILE", help="written anew")
     options = parser.parse_args(words)
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -9,7 +9,8 @@ One, two, four ... and all of the processes take turns with training steps on cl
 their memory: forward, backward, averaging of gradients by DistributedDataParallel, clipping,
 optimizer. Weak scaling: as many clips a process as one alone takes; strong: as many in all. Each
 is also measured with every process for itself: what is lost there the processes take from each
-other on one machine (memory, caches, power), and no network is to blame. All-reduces of a bucket
+other on one machine (memory, caches, power), and no network is to blame; what the backward pass
+takes beyond that is the all-reduce. All-reduces of a bucket
 of gradients and of 8 bytes measure the links. The processes that rest wait in their network stack.
 
 The projection (``benchmarks.processes.projection``) takes one process's work, its spread, gradient
@@ -162,7 +163,25 @@ def measured_row(case: Case, turns: Mapping[Case, Turns], inputs: Inputs) -> dic
         "efficiency_apart": round(statistics.median(_ratios(alone, mine.apart, share)), 4),
         "efficiency_projected": round(projected.efficiency, 4),
         "clips_per_s": round(case.processes * case.clips / statistics.median(mine.together), 2),
+        **split_columns(case, mine),
     }
+
+
+def split_columns(case: Case, turns: Turns) -> dict[str, float]:
+    """The parts of a step, ms; of several processes with what averaging adds to the backward pass.
+
+    That is what of it does not hide, and waiting for the slowest process.
+    """
+    apart, together = turns.splits["apart"], turns.splits["together"]
+    parts = {
+        "forward_ms": [split.forward for split in together],
+        "backward_ms": [split.backward for split in apart],
+        "update_ms": [split.update for split in together],
+    }
+    if case.processes > 1:
+        pairs = zip(together, apart, strict=True)
+        parts["all_reduce_ms"] = [mine.backward - alone.backward for mine, alone in pairs]
+    return {name: round(1e3 * statistics.median(times), 3) for name, times in parts.items()}
 
 
 def _ratios(alone: Sequence[float], mine: Sequence[float], share: float) -> list[float]:
@@ -226,7 +245,7 @@ def doubts(
 def _measured_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
     yield (
         *("scaling", "processes", "clips each", "ms/step", "%", "20 %", "80 %"),
-        *("% if apart", "% projected"),
+        *("% if apart", "% projected", "forward ms", "backward", "all-reduce", "update"),
     )
     for row in rows:
         yield (
@@ -237,6 +256,10 @@ def _measured_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]
             *(
                 f"{100 * row[f'efficiency{kind}']:.1f}"
                 for kind in ("", "_low", "_high", "_apart", "_projected")
+            ),
+            *(
+                f"{row[f'{part}_ms']:.1f}" if f"{part}_ms" in row else "-"
+                for part in ("forward", "backward", "all_reduce", "update")
             ),
         )
 

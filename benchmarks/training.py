@@ -11,7 +11,7 @@ by torch.compile (c); for ours (d), and ours by torch.compile and as CUDA graphs
 All start from the same weights and see the same clips; a peer whose losses leave those of strict
 fp32 by more than rounding does is wrong and not timed. Ours gets uint8 clips, the others floats
 that are normalised already. They take turns, and each ratio is of the same rounds. What is compiled
-comes last, each for itself beside (a).
+comes after what targets are of, each for itself beside (a), and may take all the time that is left.
 
 roofline: what the operators of a step take beyond what the device's matrix products and copies
 allow; the three largest gaps have rows of their own.
@@ -19,8 +19,7 @@ allow; the three largest gaps have rows of their own.
 files: a run of the trainer takes turns with clips of files and of memory; what a step from files
 takes longer is the stall. Files come from the page cache (warm), or from the disk (cold). The
 source "memory" is the control, memory in both turns. From these and the steps follows how long an
-epoch of the published data sets takes on 1, 8 and 64 GPUs, but for the exchange of gradients, which
-benchmarks/scaling.py measures.
+epoch of the published data sets takes on 1, 8 and 64 GPUs (``benchmarks.pages.epochs``).
 
 Rows go to benchmarks/results/training-<device>.jsonl.
 """
@@ -40,14 +39,19 @@ import torch
 from benchmarks.clips.data import JPEG, SHORT_GOP, SOURCES
 from benchmarks.harness.common import aligned
 from benchmarks.harness.rows import REASONS, Result
+from benchmarks.pages.epochs import epochs
 from benchmarks.pages.targets import judge
-from benchmarks.steps import epochs
+from benchmarks.steps.copies import SHARDS
 from benchmarks.steps.peers import PLAIN, StepSize
 from benchmarks.steps.session import measure_all
 
 PARTS = ("steps", "roofline", "files")
 QUICK = (JPEG, SHORT_GOP)
-"""The sources of --quick, and the first ones of any run."""
+"""The sources of --quick,"""
+DECODED_ON_CPUS = (*QUICK, "h264", "vp9", SHARDS)
+"""of a run on a CPU,"""
+ALL = (*DECODED_ON_CPUS, *(source for source in SOURCES if source not in DECODED_ON_CPUS))
+"""and of one on a GPU, what matters most first."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -83,11 +87,12 @@ def report(results: Iterable[Result]) -> str:
         "Training steps": ("training", STEPS),
         "Beyond the roofline": ("roofline", ROOFLINE),
         "From files": ("from_files", FILES),
-        "An epoch, without validation and exchange of gradients": ("epoch", EPOCHS),
+        "An epoch, estimated": ("epoch", EPOCHS),
     }
+    rows = [*results, *epochs(results)]
     parts = []
     for title, (name, columns) in tables.items():
-        lines = list(_lines([result for result in results if result.benchmark == name], columns))
+        lines = list(_lines([result for result in rows if result.benchmark == name], columns))
         if lines:
             texts = [i for i, column in enumerate(columns) if column in TEXTS]
             parts.append("\n".join((title, *map(str.rstrip, aligned([columns, *lines], texts)))))
@@ -111,8 +116,11 @@ FILES = (
     *("stall_percent", "stall_percent_low", "stall_percent_high", "wait_ms", "copy_ms"),
     *("clips_per_s", "loader_clips_per_s", "cached_percent"),
 )
-EPOCHS = (*epochs.CASE, "epoch_minutes", "compute_ms", "data_ms", "limit")
-TEXTS = ("model", "peer", "precision", "operator", "source", "cache", "dataset", "limit")
+EPOCHS = (
+    *("dataset", "gpus", "model", "segments", "peer", "source", "epoch_minutes", "step_ms"),
+    *("compute_ms", "exchange_ms", "data_ms", "limit", "links"),
+)
+TEXTS = ("model", "peer", "precision", "operator", "source", "cache", "dataset", "limit", "links")
 
 
 def _lines(results: Sequence[Result], columns: Sequence[str]) -> Iterator[list[str]]:
@@ -152,7 +160,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
         metavar="MODEL,T,PIXELS,CLIPS",
         help="of steps, such as tdn_resnet50,8,224,16",
     )
-    parser.add_argument("--sources", nargs="+", choices=SOURCES, metavar="NAME")
+    parser.add_argument("--sources", nargs="+", choices=ALL, metavar="NAME")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (9)")
     parser.add_argument("--steps", type=int, metavar="N", help="of a turn (on a GPU 5, else 1)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: torch's choice")
@@ -161,8 +169,8 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where clips are kept")
     parser.add_argument("--output", type=Path, metavar="FILE", help="written anew")
     options = parser.parse_args(words)
-    others = () if options.quick else tuple(each for each in SOURCES if each not in QUICK)
-    options.sources = options.sources or (*QUICK, *others)
+    sources = QUICK if options.quick else DECODED_ON_CPUS if options.device == "cpu" else ALL
+    options.sources = options.sources or sources
     options.rounds = options.rounds or (5 if options.quick else 9)
     options.steps = options.steps or (5 if options.device == "cuda" else 1)
     return options

@@ -119,7 +119,7 @@ class _PeerFeed:
         self._loader = DataLoader(
             PeerDataset(config, library, as_float),
             batch_size=None,  # the dataset gives whole batches
-            sampler=itertools.count(),  # type: ignore[arg-type]  # all it needs is to be iterated
+            sampler=itertools.count(),  # all it needs is to be iterated
             num_workers=workers,
             prefetch_factor=_PREFETCH,
             pin_memory=device == "cuda",

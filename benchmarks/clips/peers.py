@@ -96,9 +96,12 @@ LIBRARIES = (*DECODERS, "PIL")
 
 
 def absence(library: str) -> str:
-    """Why a library cannot be used, "" if it can."""
+    """Why a library cannot be used, and the remedy; "" if it can."""
+    name = {"pyav": "av"}.get(library, library)
     try:
-        importlib.import_module({"pyav": "av"}.get(library, library))
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        return f"no {error.name} here; pip install {error.name}"
     except (ImportError, OSError, RuntimeError) as error:
         return described(_root(error))
     return ""

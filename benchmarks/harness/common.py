@@ -51,6 +51,7 @@ def surroundings(device: str) -> dict[str, object]:
     }
     if device == "cuda":
         found |= {"driver": _driver(), "cuda": torch.version.cuda}
+        found["gpus"] = torch.cuda.device_count()
     return found
 
 

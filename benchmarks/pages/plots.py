@@ -100,7 +100,9 @@ def _pipeline(axes: Axes, results: Sequence[Result]) -> None:
         [result.case["contestant"].startswith("ours") for result in results],
         "clips/s",
     )
-    axes.figure.set_size_inches(SIZE[0], 0.8 + 0.2 * len(results))
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # it has been drawn on
+    figure.set_size_inches(SIZE[0], 0.8 + 0.2 * len(results))
 
 
 def _roofline(axes: Axes, results: Sequence[Result]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from benchmarks.harness.rows import REASONS, Result
+from benchmarks.pages.epochs import epochs
 from benchmarks.pages.targets import judge
 
 NOTHING = "Nothing has been measured yet."
@@ -37,7 +38,7 @@ def spread(name: str, form: str = ".1f", scale: float = 1.0) -> Column:
     parts = [value(f"{name}{end}", form, scale) for end in ("", "_low", "_high")]
 
     def cell(result: Result) -> str:
-        middle, low, high = (part(result) for part in parts)
+        middle, low, high = (str(part(result)) for part in parts)
         return middle if low in ("-", high) else f"{middle} ({low} to {high})"
 
     return cell
@@ -153,7 +154,7 @@ EPOCHS: Mapping[str, Column] = {
     "minutes an epoch": value("epoch_minutes"),
     "limited by": lambda result: result.values.get("limit", "-"),
     "ms of a step": value("step_ms"),
-    "of it all-reduce": value("exchange_ms"),
+    "of it all-reduce and waiting": value("exchange_ms"),
     "links": lambda result: result.values.get("links", "-"),
 }
 OVERHEAD: Mapping[str, Column] = {
@@ -269,6 +270,13 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
 
 
+def estimates(results: Sequence[Result]) -> str:
+    """Of epochs, as far as their parts were measured."""
+    found = epochs(results)
+    lacking = "Not estimated: it needs training steps and training from files on a GPU."
+    return table("epoch", EPOCHS)(found) if found else lacking
+
+
 def targets(results: Sequence[Result]) -> str:
     """What this product is meant to reach, and what became of it."""
     lines = [
@@ -310,7 +318,6 @@ CPU_PARTS = {
 GPU_PARTS = {
     "kernels": "kernels",
     **{name: text for name, text in CPU_PARTS.items() if name not in ("gate", "manifest")},
-    "epoch": "epochs",
 }
 
 
@@ -331,7 +338,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "split": table("training", SPLIT),
     "gaps": table("roofline", GAPS, _is_ours),
     "from_files": table("from_files", FROM_FILES),
-    "epochs": table("epoch", EPOCHS),
+    "epochs": estimates,
     "pipeline": table("pipeline", PIPELINE),
     "kernels": table("kernels", KERNELS),
     "growth": table("growth", GROWTH),

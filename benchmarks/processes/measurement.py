@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import torch.distributed as dist
 
@@ -34,6 +34,15 @@ class Case:
     clips: int
 
 
+class Split(NamedTuple):
+    """The parts of a step, in seconds; they are waited for one by one, which costs time."""
+
+    forward: float
+    backward: float
+    """With averaging of gradients, where processes do that."""
+    update: float
+
+
 @dataclass
 class Turns:
     """Seconds of a step in every round, by the slowest of the processes that took part."""
@@ -42,6 +51,8 @@ class Turns:
     """They average their gradients."""
     apart: list[float] = field(default_factory=list)
     """All at work, but each for itself: what they take from each other but time."""
+    splits: dict[str, list[Split]] = field(default_factory=lambda: {"together": [], "apart": []})
+    """Of one more step in every round."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +100,10 @@ def measure(
             for kind, step in crew.steps.items():
                 # The answers are also what the next turn waits for.
                 slowest = max(place.gather(crew.seconds_of(step, steps)))
+                splits = place.gather(crew.split_of(step))
                 if number:
                     getattr(found[case], kind).append(slowest)
+                    found[case].splits[kind].append(Split(*map(max, zip(*splits, strict=True))))
         if place.is_main:
             progress(f"round {number} of {rounds}")
     return found, _work(config, place, rounds * steps)
@@ -101,7 +114,7 @@ class _Crew:
 
     def __init__(self, case: Case, config: Config, place: Processes) -> None:
         self._device = place.device.type
-        self.steps: dict[str, Callable[[], object] | None] = {"together": None, "apart": None}
+        self.steps: dict[str, BareStep | None] = {"together": None, "apart": None}
         group = dist.new_group(list(range(case.processes)))
         if place.rank >= case.processes:
             return
@@ -112,7 +125,7 @@ class _Crew:
         self.steps["together"] = configured_step(given[0], batch, given[1], mine, group)
         self.steps["apart"] = configured_step(given[0], batch, given[1])
 
-    def seconds_of(self, step: Callable[[], object] | None, steps: int) -> float:
+    def seconds_of(self, step: BareStep | None, steps: int) -> float:
         """Of a step in a turn; 0 for a process that has no part in it."""
         if step is None:
             return 0.0
@@ -122,6 +135,10 @@ class _Crew:
             step()
         synchronise(self._device)
         return (time.perf_counter() - began) / steps
+
+    def split_of(self, step: BareStep | None) -> Split:
+        """Of a step; all 0 for a process that has no part in it."""
+        return Split(0.0, 0.0, 0.0) if step is None else _split(step, self._device)
 
 
 def _work(config: Config, place: Processes, steps: int) -> Work:
@@ -139,28 +156,31 @@ def _times(step: BareStep, place: Processes, steps: int) -> list[float]:
     """Of whole steps."""
     times = []
     for _ in range(steps):
-        began = _now(place)
+        began = _now(place.device.type)
         step()
-        times.append(_now(place) - began)
+        times.append(_now(place.device.type) - began)
     return times
 
 
 def _backward_share(step: BareStep, place: Processes) -> float:
-    """Of a step; its parts are waited for one by one, which steps as trained are not."""
-    shares = []
-    for _ in range(WARM_UP):
-        began = _now(place)
-        loss = step.forward()
-        passed = _now(place)
-        step.backward(loss)
-        back = _now(place)
-        step.update()
-        shares.append((back - passed) / (_now(place) - began))
-    return statistics.median(shares)
+    """Of a step."""
+    splits = [_split(step, place.device.type) for _ in range(WARM_UP)]
+    return statistics.median(split.backward / sum(split) for split in splits)
 
 
-def _now(place: Processes) -> float:
-    synchronise(place.device.type)
+def _split(step: BareStep, device: str) -> Split:
+    times = [_now(device)]
+    loss = step.forward()
+    times.append(_now(device))
+    step.backward(loss)
+    times.append(_now(device))
+    step.update()
+    times.append(_now(device))
+    return Split(*(end - begin for begin, end in pairwise(times)))
+
+
+def _now(device: str) -> float:
+    synchronise(device)
     return time.perf_counter()
 
 

@@ -123,9 +123,15 @@ def project_strong(given: Inputs, processes: int) -> Projection | None:
     if clips < 1:
         return None
     share = clips / given.clips
-    less = {"alone": given.alone * share, "work": given.work * share}
-    less |= {"backward": given.backward * share, "spread": given.spread * share}
-    return project(dataclasses.replace(given, clips=clips, **less), processes)
+    less = dataclasses.replace(
+        given,
+        clips=clips,
+        alone=given.alone * share,
+        work=given.work * share,
+        backward=given.backward * share,
+        spread=given.spread * share,
+    )
+    return project(less, processes)
 
 
 def averaging_time(given: Inputs, nodes: int, local: int, size: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -13,18 +12,18 @@ from pathlib import Path
 import torch
 
 import tdn
-from benchmarks.clips.data import CLASSES, JPEG, SHORT_GOP, Recipe, make_clips, missing_encoder
+from benchmarks.clips.data import CLASSES, JPEG, SHORT_GOP, missing_encoder
 from benchmarks.harness.common import described, synchronise
 from benchmarks.harness.resident_run import run
 from benchmarks.harness.resident_step import configured_step, resident_batch
 from benchmarks.harness.rows import Row
+from benchmarks.steps.copies import copied_clips, form_of
 from benchmarks.steps.files import AHEAD, TurnLoader, batches_of_a_turn, stall_values
 from benchmarks.steps.limits import Budget
 from benchmarks.steps.measurement import NO_TIME
 from benchmarks.steps.page_cache import cached_percent, forget, read
 from benchmarks.steps.peers import PUBLISHED, StepSize
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
-from tdn.machine import usable_cores
 from tdn.pipelines.loader import Batch
 
 SIZES = {
@@ -33,9 +32,7 @@ SIZES = {
 }
 TARGETED = (JPEG, SHORT_GOP)
 """Sources that sizes but the first one are measured with, from the page cache."""
-FILES_MADE = 16
-"""Different clips; copies of them make up the list, files of their own to the system."""
-TURN_SECONDS = {"cuda": 3.0, "cpu": 1.5}
+TURN_SECONDS = {"cuda": 1.5, "cpu": 1.0}
 """That a turn takes at least,"""
 LEAST_STEPS = 4
 """and has."""
@@ -54,7 +51,7 @@ def case(size: StepSize, source: str, cache: str) -> Row:
 
 def control(size: StepSize, device: torch.device, rounds: int, threads: int) -> Row:
     """Memory against memory: how far a stall of nothing seems to be from 0."""
-    config = _config(size, device, threads, Path())
+    config = _config(size, device, threads)
     batch = resident_batch(config, device)
     steps = steps_of_a_turn(config, batch, device)
     loader = TurnLoader(lambda: itertools.repeat(batch), batch, rounds, steps, device.type)
@@ -73,16 +70,15 @@ def measure_source(
     budget: Budget,
 ) -> list[Row]:
     """A row for each state of the page cache, "warm" or "cold"."""
-    if encoder := missing_encoder(source):
+    if encoder := missing_encoder(form_of(source)):
         reason = f"PyAV has no encoder {encoder} here"
         return [case(size, source, cache) | {"left_out": reason} for cache in caches]
     if budget.left < 0:
         return [case(size, source, cache) | {"left_out": NO_TIME} for cache in caches]
-    config = _config(size, device, threads, Path())
+    config = _config(size, device, threads)
     batch = resident_batch(config, device)
     steps = steps_of_a_turn(config, batch, device)
-    made = make_clips(folder, source, Recipe(FILES_MADE), usable_cores())
-    listed = spread(made, size.clips * batches_of_a_turn(steps))
+    listed, paths = copied_clips(folder, source, size.clips * batches_of_a_turn(steps))
     rows = []
     for cache in caches:
         values: Row = {"left_out": NO_TIME}
@@ -90,16 +86,17 @@ def measure_source(
             try:
                 # The trainer's configuration names no files in the end: each run has its own.
                 config = _config(size, device, threads, listed)
-                values = _stall(config, batch, cache, rounds, steps)
+                values = _stall(config, paths, batch, cache, rounds, steps)
             except Exception as error:  # whatever a decoder has to say
                 values = {"error": described(error)}
         rows.append(case(size, source, cache) | values)
     return rows
 
 
-def _stall(config: Config, batch: Batch, cache: str, rounds: int, steps: int) -> Row:
-    listed, device = Path(config.data.train_list), batch.clips.device
-    paths = [path for path in listed.parent.rglob("*") if path.is_file() and path != listed]
+def _stall(
+    config: Config, paths: Sequence[Path], batch: Batch, cache: str, rounds: int, steps: int
+) -> Row:
+    device = batch.clips.device
     prepare: Callable[[Sequence[Path]], None] = forget if cache == "cold" else read
     cached: list[float] = []
     epochs = itertools.count()
@@ -146,38 +143,21 @@ def steps_of_a_turn(config: Config, batch: Batch, device: torch.device) -> int:
     return max(LEAST_STEPS, math.ceil(TURN_SECONDS[device.type] / taken))
 
 
-def spread(listed: Path, count: int) -> Path:
-    """A list of so many clips: copies of those of a list, again and again."""
-    home = listed.parent / f"copies-{count}"
-    lines = [line.split() for line in listed.read_text().splitlines()]
-    copies = []
-    for number in range(count):
-        name, *rest = lines[number % len(lines)]
-        copy = f"{number:05d}-{name}"
-        copies.append(" ".join((copy, *rest)) + "\n")
-        if not (home / copy).exists():
-            home.mkdir(exist_ok=True)
-            copier = shutil.copytree if (listed.parent / name).is_dir() else shutil.copyfile
-            copier(listed.parent / name, home / copy)
-    made = home / "list.txt"
-    made.write_text("".join(copies))
-    return made
-
-
-def _config(size: StepSize, device: torch.device, threads: int, listed: Path) -> Config:
+def _config(size: StepSize, device: torch.device, threads: int, listed: str = "") -> Config:
     config = Config(
         model=ModelConfig(
             name=size.model, num_segments=size.segments, num_classes=CLASSES, dropout=0.0
         ),
         data=DataConfig(
-            train_list=str(listed),
-            validation_list=str(listed),
+            train_list=listed,
+            validation_list=listed,
             batch_size=size.clips,
             crop_size=size.pixels,
             short_side=size.pixels * 8 // 7,
         ),
-        training=TrainingConfig(device=device.type, epochs=1, cpu_threads=threads),
+        training=TrainingConfig(epochs=1, cpu_threads=threads),
         logging=LoggingConfig(progress=False, tensorboard=False),
     )
+    config.training.device = "cuda" if device.type == "cuda" else "cpu"
     config.schedule.name = "constant"
     return config

@@ -147,6 +147,7 @@ def step_values(trainee: Trainee, size: StepSize) -> Row:
         },
         "clips_per_s": round(1e3 * size.clips / middle, 3),
         **{name: round(mb, 1) for name, mb in trainee.memory_mb.items()},
+        "gradient_mb": round(trainee.gradient_bytes / 1e6, 3),
         "foreign_cores": round(foreign, 2),
         "doubtful": foreign > FOREIGN,
     }

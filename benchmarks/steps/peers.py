@@ -14,6 +14,7 @@ from tdn.checkpoint import export_upstream
 from tdn.config import OptimizerConfig
 from tdn.kernels.short_term_stem import MEAN, STD
 from tdn.models import BACKBONES
+from tdn.network import Network
 from tdn.resnet import Bottleneck
 from tdn.training.precision import Precision, choose_precision
 
@@ -108,15 +109,16 @@ def make_step(
     """
     precision = take_turn(peer, device)
     torch.manual_seed(0)
-    network: nn.Module = tdn.create_model(
+    model = tdn.create_model(
         size.model, num_segments=size.segments, num_classes=CLASSES, dropout=0.0
     )
+    network: nn.Module = model
     clips = random_clips(size, device)
     labels = torch.arange(size.clips, device=device) % CLASSES
     if backwards:
         clips, labels = clips.flip(0), labels.flip(0)
     if not peer.ours:
-        network, clips = literal_twin(network, size), normalised(clips)
+        network, clips = literal_twin(model, size), normalised(clips)
     network.to(device).train()
     if peer.channels_last:
         # The released code views its batch as frames; from the first conv on features follow suit.
@@ -144,7 +146,7 @@ def random_clips(size: StepSize, device: torch.device) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
 
 
-def literal_twin(model: nn.Module, size: StepSize) -> nn.Module:
+def literal_twin(model: Network, size: StepSize) -> nn.Module:
     """The released code's network with the model's weights."""
     backbone = BACKBONES[size.model.partition("_")[2]]
     bottleneck = backbone.block is Bottleneck

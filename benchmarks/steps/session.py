@@ -16,7 +16,7 @@ from benchmarks.clips.data import MEMORY, kept_folder
 from benchmarks.harness.common import described, progress, results_file, surroundings
 from benchmarks.harness.rows import Result, Row, results_of, write_results
 from benchmarks.harness.timing import Clock
-from benchmarks.steps import end_to_end, epochs
+from benchmarks.steps import end_to_end
 from benchmarks.steps.limits import Budget
 from benchmarks.steps.losses import LossCheck
 from benchmarks.steps.measurement import NO_TIME, Race, place
@@ -43,7 +43,7 @@ FILES = ("model", "segments", "pixels", "clips", "source", "cache")
 """and of training from files."""
 SIZES = {
     "cuda": PUBLISHED,
-    "cpu": (StepSize("tdn_resnet50", 8, 112, 1),),
+    "cpu": (StepSize("tdn_resnet50", 8, 112, 1), StepSize("tdn_resnet18", 8, 112, 1)),
 }
 CACHES = ("warm", "cold")
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 26}
@@ -59,18 +59,16 @@ class Job(NamedTuple):
     columns: tuple[str, ...]
     """That say what was measured."""
     weight: float
-    """Of its share in the time that is left; of what comes last, each may take all of that."""
+    """Of its share in the time that is left."""
     work: Callable[[Budget], list[Row]]
     case: Row
     """Of its row if it fails."""
-    is_last: bool = False
-    """Whether it needs a compiler, and so a time that nobody knows."""
+    compiles: bool = False
+    """Whether it needs a compiler, for a time that nobody knows: it may take all that is left."""
 
 
 def measure_all(options: argparse.Namespace) -> list[Result]:
     """Measure what the command line asks for, until its time is up; rows are written as they come.
-
-    First what needs no compiler, of all sizes; then the rest.
 
     Returns:
         All rows, in their form of files.
@@ -83,23 +81,18 @@ def measure_all(options: argparse.Namespace) -> list[Result]:
     budget = Budget(60 * options.minutes)
     results: list[Result] = []
     with kept_folder(options.data) as folder:
-        jobs = list(_jobs(options, device, folder))
+        jobs = list(jobs_of(options, device, folder))
         for number, job in enumerate(jobs):
             began = time.monotonic()
-            share = 1.0 if job.is_last else job.weight / _weight(jobs[number:])
+            share = 1.0 if job.compiles else job.weight / _weight(jobs[number:])
             try:
                 rows = job.work(budget.share(share))
             except Exception as error:  # whatever a GPU has to say
                 rows = [job.case | {"error": described(error)}]
             results += results_of(job.benchmark, job.columns, rows, where)
             write_results(output, results)
-            _free(device, job.is_last)
+            _free(device, job.compiles)
             progress(f"{job.benchmark} {job.case}: {time.monotonic() - began:.0f} s")
-    if "files" in options.parts:
-        gpus = torch.cuda.device_count() if device.type == "cuda" else 0
-        rows = epochs.epoch_rows(results, gpus)
-        results += results_of("epoch", epochs.CASE, rows, where)
-        write_results(output, results)
     return results
 
 
@@ -113,13 +106,14 @@ def _free(device: torch.device, compiled: bool) -> None:
 
 
 def _weight(jobs: Sequence[Job]) -> float:
-    """Of jobs, those that come last taken as one."""
-    return sum(job.weight for job in jobs if not job.is_last) + max(
-        (job.weight for job in jobs if job.is_last), default=0.0
+    """Of jobs, those that compile taken as one."""
+    return sum(job.weight for job in jobs if not job.compiles) + max(
+        (job.weight for job in jobs if job.compiles), default=0.0
     )
 
 
-def _jobs(options: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[Job]:
+def jobs_of(options: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[Job]:
+    """What matters most comes first; what must be compiled, which takes its time, after it."""
     on_gpu = device.type == "cuda"
     sizes = options.sizes or SIZES[device.type][: 1 if options.quick else None]
     races = [Race(size, device, options, LossCheck(size, device)) for size in sizes]
@@ -130,20 +124,29 @@ def _jobs(options: argparse.Namespace, device: torch.device, folder: Path) -> It
     if "roofline" in options.parts:
         for peer in (PLAIN, OURS):
             yield _roofline_job(peer if on_gpu else peer.without_gpu(), sizes[0], device)
-    if "files" in options.parts:
-        yield from _file_jobs(options, device, folder)
+    targeted, others = _file_jobs(options, device, folder) if "files" in options.parts else ([], [])
+    compiled: list[list[Job]] = [[] for _ in races]
     if "steps" in options.parts and (on_gpu or options.compile):
-        for race in races:
-            plain = PLAIN if on_gpu else PLAIN.without_gpu()
-            for peer in COMPILED_ON_GPU if on_gpu else COMPILED_ON_CPU:
-                yield _race_job(race, (plain, peer), (peer,), is_last=True)
+        compiled = [_compiled_jobs(race, on_gpu) for race in races]
+    yield from targeted
+    yield from compiled[0]
+    yield from others
+    for jobs in compiled[1:]:
+        yield from jobs
+
+
+def _compiled_jobs(race: Race, on_gpu: bool) -> list[Job]:
+    """Each for itself, beside the reference of speed."""
+    plain = PLAIN if on_gpu else PLAIN.without_gpu()
+    peers = COMPILED_ON_GPU if on_gpu else COMPILED_ON_CPU
+    return [_race_job(race, (plain, peer), (peer,), compiles=True) for peer in peers]
 
 
 def _race_job(
     race: Race,
     peers: tuple[StepPeer, ...],
     wanted: tuple[StepPeer, ...],
-    is_last: bool = False,
+    compiles: bool = False,
 ) -> Job:
     """Peers that take turns; rows of some of them."""
     names = {peer.name for peer in wanted}
@@ -152,7 +155,7 @@ def _race_job(
         return [row for row in race.rows(peers, budget) if row["peer"] in names]
 
     case = place(wanted[0], race.size)
-    return Job("training", STEP, RACE_WEIGHT, work, case, is_last)
+    return Job("training", STEP, RACE_WEIGHT, work, case, compiles)
 
 
 def _roofline_job(peer: StepPeer, size: StepSize, device: torch.device) -> Job:
@@ -170,28 +173,57 @@ def _roofline_job(peer: StepPeer, size: StepSize, device: torch.device) -> Job:
         parts = take_apart(trainee.whole_step, device.type, rate, copy)
         return roofline_rows(place(peer, size), parts, trainee.times.ms, rate, copy)
 
-    return Job("roofline", ROOFLINE, 2, work, case)
+    return Job("roofline", ROOFLINE, 3, work, case)
 
 
-def _file_jobs(options: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[Job]:
-    rounds = max(1, options.rounds // 2)
-    sizes = end_to_end.SIZES[device.type][: 1 if options.quick else None]
-    for size in sizes:
-        case = end_to_end.case(size, MEMORY, "none")
+def _file_jobs(
+    options: argparse.Namespace, device: torch.device, folder: Path
+) -> tuple[list[Job], list[Job]]:
+    """Those that targets are of, with the first size, and the others.
 
-        def control(budget: Budget, size: StepSize = size, case: Row = case) -> list[Row]:
-            if budget.left < 0:
-                return [case | {"left_out": NO_TIME}]
-            return [case | end_to_end.control(size, device, rounds, options.threads)]
+    Sources that no target is of are read with the first size only, on a CPU right away.
+    """
+    first, *others = end_to_end.SIZES[device.type][: 1 if options.quick else None]
+    targeted = [each for each in options.sources if each in end_to_end.TARGETED]
+    rest = [each for each in options.sources if each not in targeted]
+    make = partial(_source_job, options, device, folder)
+    early = [_control_job(options, device, first)]
+    early += [make(first, each, CACHES) for each in targeted]
+    late = []
+    for size in others:
+        late.append(_control_job(options, device, size))
+        late += [make(size, each, CACHES[:1]) for each in targeted]
+    return early, late + [make(first, each, CACHES) for each in rest]
 
-        yield Job("from_files", FILES, 1, control, case)
-    for size in sizes:
-        for source in options.sources:
-            if size != sizes[0] and source not in end_to_end.TARGETED:
-                continue
-            caches = CACHES if size == sizes[0] else CACHES[:1]
-            work = partial(
-                end_to_end.measure_source, size, source, caches, folder, device, rounds,
-                options.threads,
-            )  # fmt: skip
-            yield Job("from_files", FILES, 2, work, end_to_end.case(size, source, "warm"))
+
+def _control_job(options: argparse.Namespace, device: torch.device, size: StepSize) -> Job:
+    case = end_to_end.case(size, MEMORY, "none")
+
+    def work(budget: Budget) -> list[Row]:
+        if budget.left < 0:
+            return [case | {"left_out": NO_TIME}]
+        rounds = _rounds_of_files(options)
+        return [case | end_to_end.control(size, device, rounds, options.threads)]
+
+    return Job("from_files", FILES, 2, work, case)
+
+
+def _source_job(
+    options: argparse.Namespace,
+    device: torch.device,
+    folder: Path,
+    size: StepSize,
+    source: str,
+    caches: Sequence[str],
+) -> Job:
+    work = partial(
+        end_to_end.measure_source, size, source, caches, folder, device,
+        _rounds_of_files(options), options.threads,
+    )  # fmt: skip
+    case = end_to_end.case(size, source, caches[0])
+    return Job("from_files", FILES, 2 * len(caches), work, case)
+
+
+def _rounds_of_files(options: argparse.Namespace) -> int:
+    """Longer turns than those of steps, and so fewer."""
+    return max(1, options.rounds // 3)

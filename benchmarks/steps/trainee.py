@@ -65,6 +65,11 @@ class Trainee:
             else:
                 self.memory_mb["peak_mb"] = (peak(self._step) - resting) / 1e6
 
+    @property
+    def gradient_bytes(self) -> int:
+        """That several processes would exchange in a step."""
+        return self._step.gradient_bytes
+
     def turn(self, steps: int) -> None:
         """Some steps in one go. On a GPU there is work ahead of them, as there is in training."""
         take_turn(self.peer, self.device)

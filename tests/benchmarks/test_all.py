@@ -121,6 +121,16 @@ def test_results_of_an_earlier_run_stay_if_this_one_fails(
     assert "1 x left out" in capsys.readouterr().out  # the table tells of this run
 
 
+def test_some_results_are_better_than_none(tmp_path, benchmarks, monkeypatch):
+    benchmarks("bad", WRITES + "raise SystemExit(1)")
+    parts = (Part("bad", 0.5), Part("bad", 0.5, variant="again", with_data=True))
+    monkeypatch.setattr(every, "ON_CPU", parts)
+    assert main(["--out", str(tmp_path)]) == 1
+    assert len(read_results(tmp_path / "bad-cpu.jsonl")) == 2
+    (again, _) = read_results(tmp_path / "bad-cpu-again.jsonl")
+    assert "--data" in again.case["words"]
+
+
 class ParsedError(Exception):
     """Instead of the benchmark."""
 
@@ -128,6 +138,7 @@ class ParsedError(Exception):
 @pytest.mark.parametrize(("device", "parts"), [("cpu", ON_CPU), ("cuda", ON_GPU)])
 @pytest.mark.parametrize("quick", [False, True])
 def test_shares_fit_the_time_and_words_fit_the_benchmarks(device, parts, quick, monkeypatch):
+    assert len({part.full_name for part in parts}) == len(parts)
     parse = argparse.ArgumentParser.parse_args
 
     def parse_and_stop(parser, words=None):
@@ -138,9 +149,10 @@ def test_shares_fit_the_time_and_words_fit_the_benchmarks(device, parts, quick, 
     for part in parts:
         module = importlib.import_module(f"benchmarks.{part.name}")
         with pytest.raises(ParsedError) as parsed:
-            module.main([*words_of(part, quick, device, 60), "--output", "rows.jsonl"])
+            module.main([*words_of(part, quick, device, 60, Path("d")), "--output", "rows.jsonl"])
         (options,) = parsed.value.args
         assert str(options.output) == "rows.jsonl"
         assert getattr(options, "device", device) == device
+        assert getattr(options, "data", None) == (Path("d") if part.with_data else None)
         if part.timed:
             assert options.minutes == pytest.approx(0.8)

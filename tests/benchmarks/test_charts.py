@@ -45,7 +45,7 @@ def test_what_was_measured_is_shown_and_what_was_not_is_said(place):
     assert text.endswith("Tail\n")
     assert "| tdn_resnet50 | 8 | 112 | 1 | ours | fp32 | 12 | 2.00 | 1.50 | 100 |" in text
     assert "CPU, 2 cores, torch 2.13.0, commit abc, 2026-01-02" in text
-    always = {"targets", "unmeasured"}
+    always = {"targets", "unmeasured", "epochs"}
     assert text.count(NOTHING) == len(TABLES) - len(always) - len({"training", "split"})
     assert "On a GPU **nothing**" in text
     assert "(../results/training.svg)" in text

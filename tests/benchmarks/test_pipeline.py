@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import pipeline
-from benchmarks.clips import contestants, gpu, measurement
+from benchmarks.clips import contestants, gpu, measurement, peers
 from benchmarks.clips.checks import TOLERANCE, check
 from benchmarks.clips.data import FRAMES, SOURCES, Recipe, make_clips, missing_encoder, render
 from benchmarks.clips.peers import PeerDataset, training_planner
@@ -40,6 +40,11 @@ def run(clips, tmp_path):
         return status, [result.row | result.where for result in read_results(output)]
 
     return run
+
+
+def test_who_is_absent_can_be_installed():
+    assert "pip install no_such_library" in peers.absence("no_such_library")
+    assert peers.absence("pyav") == ""
 
 
 def test_every_contestant_is_right_or_absent(run, capsys):

@@ -14,7 +14,7 @@ from benchmarks import scaling
 from benchmarks.harness.rows import read_results
 from benchmarks.processes.inputs import NAMES, Value, collect, inputs_of, setting
 from benchmarks.processes.links import Links
-from benchmarks.processes.measurement import Case, Turns, Work, cases, spread
+from benchmarks.processes.measurement import Case, Split, Turns, Work, cases, spread
 from benchmarks.processes.projection import (
     BUCKET,
     Inputs,
@@ -146,16 +146,23 @@ def test_spread_is_a_standard_deviation_that_a_pause_does_not_change():
 def test_efficiency_is_by_rounds_and_by_clips():
     """The machine gets slower in the second round, and both cases with it."""
     one, weak, strong = Case("weak", 1, 8), Case("weak", 2, 8), Case("strong", 2, 4)
+    splits = {
+        "together": [Split(0.3, 0.6, 0.2), Split(0.6, 1.2, 0.4), Split(0.3, 0.6, 0.2)],
+        "apart": [Split(0.3, 0.5, 0.2), Split(0.6, 1.1, 0.4), Split(0.3, 0.5, 0.2)],
+    }
     turns = {
-        one: Turns([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]),
-        weak: Turns([1.25, 2.5, 1.25], [1.0, 2.0, 1.0]),
-        strong: Turns([1.0, 2.0, 1.0], [0.5, 1.0, 0.5]),
+        one: Turns([1.0, 2.0, 1.0], [1.0, 2.0, 1.0], splits),
+        weak: Turns([1.25, 2.5, 1.25], [1.0, 2.0, 1.0], splits),
+        strong: Turns([1.0, 2.0, 1.0], [0.5, 1.0, 0.5], splits),
     }
     rows = [measured_row(case, turns, H100) for case in turns]
     assert [row["efficiency"] for row in rows] == [1, 0.8, 0.5]
     assert [row["efficiency_apart"] for row in rows] == [1, 1, 1]
     assert [row["clips_per_s"] for row in rows] == [8, 12.8, 8]
     assert rows[2]["efficiency_projected"] < rows[1]["efficiency_projected"] < 1
+    parts = ("forward_ms", "backward_ms", "all_reduce_ms", "update_ms")
+    assert [rows[1][part] for part in parts] == [300, 500, 100, 200]
+    assert "all_reduce_ms" not in rows[0]
 
 
 def test_what_is_given_counts_before_what_is_measured_and_that_before_what_is_assumed():
@@ -220,6 +227,7 @@ def test_two_processes_are_measured_and_1024_projected(tmp_path, capfd):
     measured = [(row["scaling"], row["processes"], row["clips"]) for row in kinds["measured"]]
     assert measured == [("weak", 1, 2), ("weak", 2, 2), ("strong", 2, 1)]
     assert min(row["step"] for row in kinds["measured"]) > 0
+    assert min(row["backward_ms"] for row in kinds["measured"]) > 0
     last = [row for row in kinds["projected"] if row["scaling"] == "weak"][-1]
     assert (last["processes"], last["nodes"]) == (1024, 512)
     given = {row["name"]: row["number"] for row in kinds["input"]}
