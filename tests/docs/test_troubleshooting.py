@@ -61,14 +61,28 @@ def _texts(node: ast.AST) -> Iterator[str]:
 
 def is_printed(line: str) -> bool:
     """Whether a message can read so: each piece between `...` stands in it, in order."""
-    pieces = [piece.strip() for piece in line.split("...")]
-    pattern = re.compile(".*".join(map(re.escape, pieces)), re.DOTALL)
-    return any(pattern.search(text) for text in messages())
+    return any(_pattern(line).search(text) for text in messages())
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    pieces = (re.escape(piece.strip()) for piece in line.split("..."))
+    return re.compile(".*".join(pieces), re.DOTALL)
 
 
 @pytest.mark.parametrize("line", [line for line in quoted() if line not in FOREIGN])
 def test_a_quoted_line_is_in_the_sources(line):
     assert is_printed(line)
+
+
+@pytest.mark.parametrize("videos", [[], ["a/1"], ["a/1", "b/1"]], ids=["flat", "one", "alone"])
+def test_a_folder_that_does_not_do_prints_a_quoted_line(here, videos, tmp_path, capsys):
+    for name in videos or ["1"]:
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / f"{name}.mp4").write_bytes((here / "a.mp4").read_bytes())
+    words = ["train", "--data.root", str(tmp_path / "videos"), "--output", str(tmp_path / "run")]
+    assert cli.main(words) == 2
+    *_, said = capsys.readouterr().err.strip().splitlines()
+    assert any(_pattern(line).search(said) for line in quoted() if len(line) > 20), said
 
 
 def test_enough_is_quoted_and_foreign_lines_are_rare():
@@ -114,6 +128,5 @@ def test_a_mistake_prints_the_line_that_the_page_quotes(here, capsys, line, word
     common = ["--config", str(here / "my.yaml"), "--output", str(tmp_path / "run")]
     assert cli.main(["train", *common, *given]) == 2
     said = capsys.readouterr().err.strip()
-    pattern = ".*".join(re.escape(piece.strip()) for piece in line.split("..."))
     assert len(said.splitlines()) == 1
-    assert re.search(pattern, said), said
+    assert _pattern(line).search(said), said
