@@ -1,0 +1,123 @@
+"""What becomes of a command before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tdn.config_loading import load_config
+from tdn.errors import UserError
+from tdn.own_videos import prepare as module
+from tdn.own_videos.prepare import Request, given_keys, prepare
+from tests.videos import write_list, write_video
+
+SECONDS = 2.5
+
+
+@pytest.fixture(autouse=True)
+def no_trial(monkeypatch):
+    """An epoch takes so long, and the memory is enough."""
+    monkeypatch.setattr(
+        module, "measure_epoch", lambda config, _together: (SECONDS, config.data.batch_size)
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("prepared") / "videos"
+    for number in range(8):
+        path = root / ("left hand", "right hand")[number % 2] / f"{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, 3, codec="mpeg4", size=(32, 48), title=str(number))
+    return root
+
+
+def prepared(*words: object, minutes: float | None = None) -> module.Prepared:
+    return prepare(Request.of(["--training.device", "cpu", *map(str, words)], minutes))
+
+
+def test_keys_are_found_among_words():
+    words = ["--seed=3", "--optimizer.lr", "-1", "--model.temporal.stages", "[3]"]
+    assert given_keys(words) == {"seed", "optimizer.lr", "model.temporal.stages"}
+
+
+def test_the_configuration_is_complete_and_stands_for_itself(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = prepared("--data.root", root).config
+    kept = load_config("runs/videos/config.yaml")
+    assert kept.model.num_classes == 2
+    assert kept.data.flip_labels == {0: 1, 1: 0}
+    assert kept.training == config.training
+    for path in (kept.data.train_list, kept.data.validation_list, kept.data.classes):
+        assert Path(path).is_absolute()
+        assert Path(path).is_file()
+    told = capsys.readouterr().out
+    assert told.count("training.epochs") == 1
+    for key in ("model.name", "data.batch_size", "data.crop_size", "optimizer.lr"):
+        assert f"  {key} " in told
+
+
+def test_the_second_time_all_is_as_it_was_but_what_is_asked_for(root, tmp_path):
+    words = ["--data.root", root, "--output", tmp_path / "run"]
+    first = prepared(*words).config
+    again = prepared(*words, "--optimizer.lr", "0.5").config
+    assert again.optimizer.lr == 0.5
+    again.optimizer.lr = first.optimizer.lr
+    assert (again.model, again.training, again.optimizer) == (
+        first.model,
+        first.training,
+        first.optimizer,
+    )
+    longer = prepared(*words, minutes=60)
+    assert longer.config.training.epochs == int(60 * 60 / SECONDS)
+    assert prepared(*words, "--training.epochs", "7", minutes=60).config.training.epochs == 7
+
+
+def test_minutes_decide_how_long_it_trains(root, tmp_path):
+    short = prepared("--data.root", root, "--output", tmp_path, minutes=0.5)
+    assert short.config.training.epochs == int(30 / SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [(["--seed", "1"], "seed"), (["--data.root", "ROOT/.."], "data.root")],
+)
+def test_another_split_or_folder_is_another_run(root, tmp_path, words, key):
+    prepared("--data.root", root, "--output", tmp_path / "run")
+    words = [word.replace("ROOT", str(root)) for word in words]
+    with pytest.raises(UserError, match=f"^{key}: .*another --output"):
+        prepared("--data.root", root, "--output", tmp_path / "run", *words)
+
+
+def test_a_run_with_a_configuration_is_left_alone(root, tmp_path):
+    (tmp_path / "config.yaml").write_text("model: {num_classes: 3}\n")
+    with pytest.raises(UserError, match="holds a run"):
+        prepared("--data.root", root, "--output", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_given_lists_are_not_divided(root, tmp_path):
+    rows = [(path, number % 3) for number, path in enumerate(sorted(root.rglob("*.mp4")))]
+    train = write_list(tmp_path / "train.txt", rows[:5])
+    validation = write_list(tmp_path / "validation.txt", rows[5:])
+    lists = ["--data.train_list", train, "--data.validation_list", validation]
+    config = prepared(*lists, "--output", tmp_path / "run").config
+    assert config.model.num_classes == 3
+    assert (config.data.train_list, config.data.validation_list) == (str(train), str(validation))
+    assert not (tmp_path / "run" / "train.csv").exists()
+    about = json.loads((tmp_path / "run" / "own-videos.json").read_text())["about"]
+    assert about["train_list"] == str(train)
+
+
+def test_names_of_classes_may_be_given(root, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("right hand\nleft hand\nboth\n")
+    words = ["--data.root", root, "--data.classes", names, "--output", tmp_path / "run"]
+    assert prepared(*words).config.model.num_classes == 3
+    assert (tmp_path / "run" / "classes.txt").read_text() == names.read_text()
+    names.write_text("right hand\nboth\n")
+    with pytest.raises(UserError, match="left hand"):
+        prepared("--data.root", root, "--data.classes", names, "--output", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
