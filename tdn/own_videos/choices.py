@@ -35,8 +35,8 @@ MOST_CLIPS = {"cpu": 8, "cuda": 32}
 """A batch, per process."""
 VIDEOS_PER_GPU = 64
 """Training videos from which on another GPU is worth its start."""
-VALIDATIONS = 10
-"""Of a run."""
+VALIDATIONS = 5
+"""Of a run: each looks at every validation video."""
 _ROOM = 0.7
 """Part of the memory to plan with: workspaces of convs and decoded frames take the rest."""
 _BASE = 1.5 * GB
@@ -254,7 +254,7 @@ def choose_epochs(
     elif epochs * epoch_seconds > 60 * minutes:
         reason = f"about {took}, as fewer would not be worth it; --minutes {minutes:g} is too short"
     else:
-        reason = f"about {took}, of the {minutes:g} that there are (--minutes)"
+        reason = f"about {took}: what there is time for (--minutes {minutes:g})"
     choices.choose("training.epochs", epochs, reason)
     every = max(1, math.ceil(choices.config.training.epochs / VALIDATIONS))
     choices.choose("training.validate_every", every, "epochs from one validation to the next")

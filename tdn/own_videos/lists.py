@@ -32,6 +32,7 @@ class Lists:
         self.validation = folder / "validation.csv"
         self.classes = folder / "classes.txt"
         self.found = folder / "videos.arrow"
+        self.copies = folder / "copies"
 
     def write(
         self,

