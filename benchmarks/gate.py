@@ -42,7 +42,8 @@ from benchmarks.harness.rows import Result, Row, results_of, write_results
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 from tdn.config_loading import load_config
 from tdn.kernels.short_term_stem import short_term_stem
-from tdn.long_term import LongTermTDM, mix_over_time
+from tdn.long_term import LongTermTDM
+from tdn.long_term_kernels import mix_over_time
 from tdn.temporal_conv import TemporalConv
 
 ROOT = Path(__file__).parents[1]

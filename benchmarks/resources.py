@@ -31,7 +31,8 @@ from tdn.kernels.fusion import fusion
 from tdn.kernels.mixup import mixup
 from tdn.kernels.short_term_stem import short_term_stem
 from tdn.kernels.temporal_conv import temporal_conv
-from tdn.long_term import LongTermTDM, mix_over_time
+from tdn.long_term import LongTermTDM
+from tdn.long_term_kernels import mix_over_time
 from tdn.temporal_conv import TemporalConv
 
 SEGMENTS = 8

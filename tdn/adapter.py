@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tdn.clip_classifier import ClipClassifier
 from tdn.config import ModelConfig, TemporalConfig
 from tdn.errors import UserError
-from tdn.long_term import mix_over_time
+from tdn.long_term_kernels import mix_over_time
 from tdn.model_rules import Ideas, check_model
 from tdn.models import VARIANTS
 from tdn.resnet import TemporalModules

@@ -6,11 +6,11 @@ On features x (N*T, C, H, W), with C/16 channels inside:
     d = the differences of f to the g of the next and of the previous segment
     s = (d + half-resolution branch of d + full-resolution branch of d) / 3
     y = BN(conv1x1 s),  out = x + x * mean over both directions of (sigmoid(y) - 1/2)
+
+Here in eager PyTorch; ``long_term_kernels`` has the same by Triton kernels, and blocks go there.
 """
 
 from __future__ import annotations
-
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,6 @@ from torch.nn import functional as F
 
 from tdn.kernels.excitation import excitation
 from tdn.kernels.long_term_difference import long_term_difference
-from tdn.long_term_kernels import has_kernels, is_plain, long_term_by_kernels
-from tdn.temporal_conv import TemporalConv
 
 REDUCTION = 16
 """Channels of the features over channels inside the module."""
@@ -52,9 +50,6 @@ class LongTermTDM(nn.Module):
         num_segments: T.
     """
 
-    NORM = DirectionalBatchNorm2d
-    """The batch norms that both directions share."""
-
     def __init__(self, channels: int, num_segments: int) -> None:
         super().__init__()
         self.num_segments = num_segments
@@ -71,27 +66,9 @@ class LongTermTDM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Excite features (N*T, C, H, W), H and W at least 2."""
-        if has_kernels(self, x):
-            return long_term_by_kernels(self, x, mix=None)
         f = self.reduce_norm(self.reduce(x))
         d = long_term_difference(f, self.smooth(f), self.num_segments)
         half = torch.cat(self.half_norm(self.half_conv(F.avg_pool2d(d, 2))))
         full = torch.cat(self.full_norm(self.full_conv(d)))
         s = (d + F.interpolate(half, size=d.shape[2:], mode="nearest") + full) / 3
         return excitation(x, *self.expand_norm(self.expand(s)))
-
-
-def mix_over_time(long_term: nn.Module, temporal_conv: nn.Module, x: Tensor) -> Tensor:
-    """What a block carries, applied to features (N*T, C, H, W): L-TDM, then the temporal conv.
-
-    Either may be ``nn.Identity``. Where there are kernels, both share their passes over memory;
-    then neither module is called as such, unless a hook waits for that.
-    """
-    if (
-        is_plain(long_term, LongTermTDM)
-        and is_plain(temporal_conv, TemporalConv)
-        and has_kernels(cast(LongTermTDM, long_term), x)
-    ):
-        module, mix = cast(LongTermTDM, long_term), cast(TemporalConv, temporal_conv)
-        return long_term_by_kernels(module, x, mix.weight)
-    return temporal_conv(long_term(x))

@@ -10,7 +10,7 @@ eager PyTorch makes 52 operations.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,25 @@ from tdn.kernels.gated_mix import expanded_statistics, gated_mix
 from tdn.kernels.long_term_difference import differences_of_maps
 from tdn.kernels.moments import moments
 from tdn.kernels.norm import Norm
-
-if TYPE_CHECKING:
-    from tdn.long_term import LongTermTDM
+from tdn.long_term import DirectionalBatchNorm2d, LongTermTDM
+from tdn.temporal_conv import TemporalConv
 
 BRANCHES = 3
 """The difference and two convs of it, whose mean is expanded."""
+
+
+def mix_over_time(long_term: nn.Module, temporal_conv: nn.Module, x: Tensor) -> Tensor:
+    """What a block carries, applied to features (N*T, C, H, W): L-TDM, then the temporal conv.
+
+    Either may be ``nn.Identity``. Where there are kernels, both share their passes over memory;
+    then neither module is called as such, unless a hook waits for that.
+    """
+    if not (is_plain(long_term, LongTermTDM) and has_kernels(cast(LongTermTDM, long_term), x)):
+        return temporal_conv(long_term(x))
+    module = cast(LongTermTDM, long_term)
+    if is_plain(temporal_conv, TemporalConv):
+        return long_term_by_kernels(module, x, cast(TemporalConv, temporal_conv).weight)
+    return temporal_conv(long_term_by_kernels(module, x, None))
 
 
 def long_term_by_kernels(module: LongTermTDM, x: Tensor, mix: Tensor | None) -> Tensor:
@@ -140,7 +153,7 @@ def has_kernels(module: LongTermTDM, x: Tensor) -> bool:
     shared = (module.half_norm, module.full_norm, module.expand_norm)
     norms = (module.reduce_norm, *shared)
     return (
-        all(is_plain(norm, type(module).NORM) for norm in shared)
+        all(is_plain(norm, DirectionalBatchNorm2d) for norm in shared)
         and is_plain(module.reduce_norm, nn.BatchNorm2d)
         and all(is_plain(conv, nn.Conv2d) for conv in (module.smooth, module.expand))
         and all(norm.running_mean is not None for norm in norms)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tdn.ablations import make_long_term_tdm
 from tdn.config import TemporalConfig
-from tdn.long_term import mix_over_time
+from tdn.long_term_kernels import mix_over_time
 from tdn.temporal_conv import TemporalConv
 
 

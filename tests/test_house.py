@@ -43,13 +43,12 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def statements(block: ast.AST) -> Iterator[ast.stmt]:
-    """All in it, functions' too, but for what only a type checker sees."""
+    """All in it, functions' too, and what only a type checker sees."""
     for part in ("body", "orelse", "finalbody", "handlers", "cases"):
         for node in getattr(block, part, ()):
             if isinstance(node, ast.stmt):
                 yield node
-            if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-                yield from statements(node)
+            yield from statements(node)
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

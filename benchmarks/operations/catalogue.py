@@ -42,7 +42,8 @@ from tdn.kernels import gated_mix as gate
 from tdn.kernels.fusion import fusion
 from tdn.kernels.norm import Norm
 from tdn.kernels.short_term_stem import FRAMES, short_term_stem
-from tdn.long_term import REDUCTION, LongTermTDM, mix_over_time
+from tdn.long_term import REDUCTION, LongTermTDM
+from tdn.long_term_kernels import mix_over_time
 from tdn.temporal_conv import TemporalConv
 
 Function = Callable[..., Tensor | tuple[Tensor, ...]]

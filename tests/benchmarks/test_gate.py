@@ -16,7 +16,8 @@ from benchmarks.harness import yardsticks
 from benchmarks.harness.rows import Row
 from tdn import long_term
 from tdn.kernels import short_term_stem
-from tdn.long_term import LongTermTDM, mix_over_time
+from tdn.long_term import LongTermTDM
+from tdn.long_term_kernels import mix_over_time
 from tdn.pipelines.decoding import fetching
 from tdn.temporal_conv import TemporalConv
 from tdn.training.step import TrainingStep

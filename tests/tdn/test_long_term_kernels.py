@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from tdn import create_model
 from tdn.kernels import backend
-from tdn.long_term import LongTermTDM, mix_over_time
-from tdn.long_term_kernels import has_kernels
+from tdn.long_term import LongTermTDM
+from tdn.long_term_kernels import has_kernels, mix_over_time
 from tdn.temporal_conv import TemporalConv
 from tests.kernels.agreement import DEVICE
 from tests.kernels.images import LAYOUTS, images
