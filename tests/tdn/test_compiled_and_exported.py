@@ -25,16 +25,26 @@ def clips(kind, n=2):
     return torch.randn((n, T, 5, 3, 40, 48), generator=generator)
 
 
-@pytest.fixture(scope="module")
-def network():
-    """Small, with random weights where fresh ones are 0 or 1, and statistics of its own."""
+def create_small(**settings):
+    """With random weights where fresh ones are 0 or 1, and statistics of its own."""
     torch.manual_seed(0)
-    model = create_model("tdn_resnet10", num_classes=5, num_segments=T, width=16, dropout=0.5)
+    model = create_model("tdn_resnet10", num_classes=5, num_segments=T, width=16, **settings)
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.is_floating_point() and tensor.dim() < 4:
                 tensor.add_(0.3 * torch.rand_like(tensor))
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return create_small(dropout=0.5)
+
+
+@pytest.fixture(scope="module")
+def network_of_one_stage():
+    """With L-TDM in one stage: a compiler takes each by itself, for its own sizes."""
+    return create_small(temporal=TemporalConfig(stages=[2]))
 
 
 def logits(model, x):
@@ -52,15 +62,10 @@ def test_compiled_into_one_graph(network):
     reason="torch.compile needs a C++ compiler for the CPU: install g++ or set CXX",
 )
 @pytest.mark.timeout(900)  # the C++ compiler takes half a minute, and more on a busy machine
-def test_compiled_to_machine_code():
-    """With L-TDM in one stage: each would be compiled by itself, for its own sizes."""
-    torch.manual_seed(0)
-    temporal = TemporalConfig(stages=(2,))
-    model = create_model("tdn_resnet10", num_classes=5, num_segments=T, width=16, temporal=temporal)
-    shape = (2, T, 5, 40, 48, 3)
-    x = torch.randint(0, 256, shape, dtype=torch.uint8)
-    compiled = torch.compile(model.eval(), fullgraph=True)
-    expected = logits(model, x)
+def test_compiled_to_machine_code(network_of_one_stage):
+    x = clips("uint8")
+    compiled = torch.compile(network_of_one_stage, fullgraph=True)
+    expected = logits(network_of_one_stage, x)
     assert (logits(compiled, x) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
@@ -73,16 +78,17 @@ def test_exported_program_for_any_number_of_clips(network, kind):
         torch.testing.assert_close(logits(program, x), logits(network, x))
 
 
-@pytest.mark.parametrize("name", [f"{variant}_resnet10" for variant in VARIANTS])
-def test_every_variant_is_exported(name):
+@pytest.mark.parametrize("name", [f"{name}_resnet10" for name in VARIANTS if name != "tdn"])
+def test_every_other_variant_is_exported(name):
     model = create_model(name, num_classes=5, num_segments=T, width=16).eval()
     x = clips("uint8")
     program = torch.export.export(model, (x,)).module()
     torch.testing.assert_close(logits(program, x), logits(model, x))
 
 
-def test_onnx_gives_the_same_logits(network, tmp_path):
+def test_onnx_gives_the_same_logits(network_of_one_stage, tmp_path):
     """On normalised clips; ``tdn export`` writes networks that take bytes."""
+    network = network_of_one_stage
     path = tmp_path / "network.onnx"
     program = torch.onnx.export(
         network,

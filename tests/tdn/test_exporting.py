@@ -10,12 +10,19 @@ import torch
 
 from tdn import exporting
 from tdn.cli import main
+from tdn.config import TemporalConfig
 from tdn.errors import UserError
 from tdn.exporting import export
 from tdn.trained import load_trained
-from tests.tdn.trained_networks import NAMES, checkpoint, config
+from tests.tdn import trained_networks
+from tests.tdn.trained_networks import NAMES
 
-__all__ = ["checkpoint", "config"]
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """With L-TDM in one stage: an exporter takes each by itself, for seconds."""
+    config = trained_networks.small_config(temporal=TemporalConfig(stages=[2]))
+    return trained_networks.write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt", config)
 
 
 def clips(count, height=40, width=48):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,17 @@ from tests.videos import numbered_frame, rotate_mp4, write_video
 NAMES = ("opening", "closing", "turning over")
 
 
-@pytest.fixture(scope="session")
-def config() -> Config:
+def small_config(**model: Any) -> Config:
+    """Of a network for ``videos``; with other settings of ``ModelConfig``."""
     return Config(
-        model=ModelConfig(name="tdn_resnet10", num_segments=3, num_classes=3, width=8),
+        model=ModelConfig(name="tdn_resnet10", num_segments=3, num_classes=3, width=8, **model),
         data=DataConfig(batch_size=2, crop_size=(40, 48), short_side=40, num_threads=1),
     )
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    return small_config()
 
 
 def write_checkpoint(path: Path, config: Config, classes: Sequence[str] = NAMES) -> Path:
