@@ -67,6 +67,11 @@ def fresh_compiler() -> Iterator[None]:
         torch.compiler.reset()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that wait for clusters come first: meanwhile other workers compute."""
+    items.sort(key=lambda item: "launch" not in item.path.parent.name)
+
+
 def pytest_terminal_summary(terminalreporter):
     """The tests of real clusters that could not run are counted at the end."""
     reports = [report for some in terminalreporter.stats.values() for report in some]
