@@ -10,8 +10,8 @@ on the device, so nothing is decoded. Every few steps, when the run asks for its
 loader first lets a bare loop take as many: forward, loss, backward, clipping and optimizer, on a
 network, batch and optimizer of the same kind. Each turn of the run is compared with the mean of the
 bare turns before and after it; the median of these ratios counts, in time and in CPU time of the
-process (of the first one, if there are several). Each turn writes to the log, four times as often
-as runs do.
+process (of the first one, if there are several). A turn is 20 steps, and writes to the log once, as
+runs do by default.
 
 Not in it: decoding, and the way of the clips to the device; checkpoints, of which a run writes one
 every ten minutes, and validations; and options that are off by default, such as EMA, mixup or
@@ -264,8 +264,8 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=default, metavar="FILE", help="(the demo's)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="that train (1)")
-    parser.add_argument("--rounds", type=int, default=80, metavar="N", help="turns of each (80)")
-    parser.add_argument("--steps", type=int, default=5, metavar="N", help="of a turn (5)")
+    parser.add_argument("--rounds", type=int, default=30, metavar="N", help="turns of each (30)")
+    parser.add_argument("--steps", type=int, default=20, metavar="N", help="of a turn (20)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a process (1)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="written anew")
     return parser.parse_args(words)
