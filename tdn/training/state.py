@@ -15,6 +15,7 @@ import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -161,6 +162,7 @@ def restore(checkpoint: Checkpoint, model: nn.Module, step: TrainingStep) -> Non
         step.scaler.load_state_dict(checkpoint["scaler"])
 
 
+@cache
 def versions() -> dict[str, str]:
     """What the run was made with."""
     found = {"tdn": tdn.__version__, "python": platform.python_version()}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
+from tdn.pipelines.files.subprocess_workers import Lost, Worker
 from tdn.pipelines.indexing.run import index_list
 from tdn.pipelines.manifests.manifest import Manifest
 from tests.corpus import encode
 from tests.mutations import KINDS, cuts, lies, mutant
-from tests.pipelines.loading_tasks import Loaded, answered
+from tests.pipelines import loading_tasks
+from tests.pipelines.loading_tasks import Loaded
 from tests.videos import write_list
 
 SIZE = (96, 128)
@@ -67,16 +71,24 @@ def config() -> Config:
     )
 
 
+@pytest.fixture(scope="module")
+def loader() -> Iterator[Worker]:
+    """A process that may crash or hang without harm."""
+    with closing(Worker(f"{loading_tasks.__name__}:load", 120.0)) as worker:
+        yield worker
+
+
 def index(folder: Path) -> Manifest:
     rows = [(path.name, 0) for path in sorted(folder.iterdir())]
     source = write_list(folder.parent / "list.txt", rows)
     return index_list(source, folder.parent / "list.arrow", root=folder, progress=False).manifest
 
 
-def load(config, manifest: Manifest) -> Loaded:
-    """Everything the loader gives, by a process that may crash or hang without harm."""
+def load(loader: Worker, config: Config, manifest: Manifest) -> Loaded:
+    """Everything the loader gives."""
     config.data.train_list = config.data.validation_list = str(manifest.file)
-    loaded = answered("load", config, 120.0)
+    loaded = loader.ask(config)
+    assert not isinstance(loaded, Lost), loaded
     assert loaded.error == ""
     return loaded
 
@@ -107,7 +119,7 @@ def write_mutants(folder: Path, sources: dict[str, Path], each: int, seed: int) 
                 (folder / f"{kind}-{number}-{name}").write_bytes(data)
 
 
-def test_files_that_are_damaged_when_they_are_indexed(tmp_path, sources, config):
+def test_files_that_are_damaged_when_they_are_indexed(tmp_path, sources, config, loader):
     folder = tmp_path / "videos"
     folder.mkdir()
     write_mutants(folder, sources, 2, seed=1)
@@ -116,10 +128,10 @@ def test_files_that_are_damaged_when_they_are_indexed(tmp_path, sources, config)
     assert len(bad) > 20
     assert all(why and "\n" not in why for _, _, why in bad)
     assert not any("good" in path or "crash" in why or "stops" in why for _, path, why in bad)
-    assert_nothing_went_unnoticed(manifest, load(config, manifest))
+    assert_nothing_went_unnoticed(manifest, load(loader, config, manifest))
 
 
-def test_what_a_cut_leaves_has_the_right_numbers(tmp_path, sources, config):
+def test_what_a_cut_leaves_has_the_right_numbers(tmp_path, sources, config, loader):
     folder = tmp_path / "videos"
     folder.mkdir()
     for name, path in sources.items():
@@ -127,7 +139,7 @@ def test_what_a_cut_leaves_has_the_right_numbers(tmp_path, sources, config):
             (folder / f"{what}-{name}").write_bytes(data)
     manifest = index(folder)
     assert len(manifest.usable) > 50
-    loaded = load(config, manifest)
+    loaded = load(loader, config, manifest)
     assert_nothing_went_unnoticed(manifest, loaded)
     wrong = {
         Path(manifest.clip(row).path).name: frames
@@ -137,7 +149,7 @@ def test_what_a_cut_leaves_has_the_right_numbers(tmp_path, sources, config):
     assert wrong == {}
 
 
-def test_files_that_are_damaged_after_they_were_indexed(tmp_path, sources, config):
+def test_files_that_are_damaged_after_they_were_indexed(tmp_path, sources, config, loader):
     folder = tmp_path / "videos"
     folder.mkdir()
     rng = random.Random(2)
@@ -153,7 +165,7 @@ def test_files_that_are_damaged_after_they_were_indexed(tmp_path, sources, confi
     assert len(manifest.usable) == len(manifest) == len(sources) * (1 + len(KINDS))
     for name, data in damaged.items():
         (folder / name).write_bytes(data)
-    loaded = load(config, manifest)
+    loaded = load(loader, config, manifest)
     assert_nothing_went_unnoticed(manifest, loaded)
     kept = {Path(manifest.clip(row).path).name for row in loaded.shown}
     assert kept == {f"good-{name}" for name in sources}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from tdn.config import TemporalConfig
 from tdn.summary import Cost, summarise, table
 
 
+@cache
 def summary_of(name, classes=174, segments=8, size=224, **settings):
     with torch.device("meta"):
         model = create_model(name, num_classes=classes, num_segments=segments, **settings)

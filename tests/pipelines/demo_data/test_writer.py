@@ -69,19 +69,25 @@ def test_the_product_reads_the_lists(tmp_path, quick):
     assert all((data.folder / path).is_file() for path in listing.paths)
 
 
-def test_bytes_do_not_depend_on_workers_or_on_the_number_of_clips(tmp_path):
-    write(tmp_path / "one", workers=1)
-    write(tmp_path / "two", workers=2, clips=14)
-    one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> dict[str, bytes]:
+    """What one worker writes."""
+    folder = tmp_path_factory.mktemp("one")
+    write(folder / "demo", seed=1)
+    return contents(folder / "demo")
+
+
+def test_bytes_do_not_depend_on_workers_or_on_the_number_of_clips(one, tmp_path):
+    write(tmp_path / "two", seed=1, workers=2, clips=14)
+    two = contents(tmp_path / "two")
     assert sum(name.startswith("videos/") for name in one) == 24
     assert set(two) - set(one) == {"videos/train_00012.webm", "videos/train_00013.webm"}
     assert {name for name in one if one[name] != two[name]} == {"train.txt"}
 
 
-def test_another_seed_gives_other_clips(tmp_path):
-    write(tmp_path / "one", seed=1)
+def test_another_seed_gives_other_clips(one, tmp_path):
     write(tmp_path / "two", seed=2)
-    one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
+    two = contents(tmp_path / "two")
     assert all(one[name] != two[name] for name in one if name.startswith("videos/"))
 
 

@@ -96,7 +96,9 @@ def test_kernels_leave_synchronised_statistics_to_eager_pytorch(group, monkeypat
     model = real_network()
     synchronise_norms(model)
     called = []
-    monkeypatch.setattr("tdn.long_term_kernels.long_term_by_kernels", lambda *_, **__: called.append(1))
+    monkeypatch.setattr(
+        "tdn.long_term_kernels.long_term_by_kernels", lambda *_, **__: called.append(1)
+    )
     with using("triton"):
         model(real_batch(np.arange(2)).clips)
     assert not called
