@@ -108,7 +108,7 @@ def test_a_folder_says_what_lives_there(folder):
 def test_no_file_is_too_long():
     long = {
         str(path.relative_to(ROOT)): length
-        for path in sources().values()
+        for path in (*sources().values(), *(ROOT / "tests").rglob("*.py"))
         if (length := path.read_text().count("\n")) > LONGEST_FILE
     }
     assert long == {}
@@ -126,7 +126,7 @@ def test_a_function_fits_a_screen():
     assert long == []
 
 
-@pytest.mark.parametrize("home", HOMES.values())
+@pytest.mark.parametrize("home", [*HOMES.values(), "benchmarks"])
 def test_tests_stand_where_what_they_test_stands(home):
     modules: dict[str, set[str]] = {}
     for path in sources().values():
