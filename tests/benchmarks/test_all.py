@@ -50,7 +50,9 @@ def test_each_has_its_share_and_its_words_and_nobody_hinders_the_next(
     assert main(["--out", str(tmp_path), "--minutes", "10", "--quick"]) == 1
     *words, minutes = read_results(tmp_path / "good-cpu.jsonl")[0].case["words"]
     assert words == ["--a", "1", "--less", "--device", "cpu", "--minutes"]
-    assert float(minutes) == pytest.approx(10 * every.SAID * 5 / 6, abs=0.1)  # what is left over included
+    assert float(minutes) == pytest.approx(
+        10 * every.SAID * 5 / 6, abs=0.1
+    )  # what is left over included
     assert read_results(tmp_path / "last-cpu.jsonl")[0].case["words"] == []
     shown = capsys.readouterr().out
     assert "status 3" in shown
