@@ -70,7 +70,7 @@ def step_values(size: StepSize, device: torch.device, steps: int) -> Row:
     peer = OURS if device.type == "cuda" else OURS.without_gpu()
     try:
         trainee = Trainee(peer, size, device)
-        take_turns([trainee], REPEATS, steps)
+        take_turns([trainee], REPEATS, steps, splits=0)
     except Exception as error:  # most likely the memory does not suffice
         return {"error": described(error)}
     return columns_of(trainee, size)

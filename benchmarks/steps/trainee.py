@@ -20,7 +20,7 @@ WARM_UP = {"cuda": STEPS, "cpu": 2}
 """Steps that compile, choose among a library's algorithms, and record graphs. On a GPU their losses
 are judged as well."""
 SPLITS = 3
-"""Rounds with a further turn whose steps are split."""
+"""Rounds in which steps are split, too."""
 PARTS = ("forward", "backward", "update")
 
 
@@ -126,6 +126,7 @@ def take_turns(
     rounds: int,
     steps: int,
     go_on: Callable[[int], object] = lambda _: True,
+    splits: int = SPLITS,
 ) -> None:
     """Rounds in which everybody has a turn, each round begun by another one, back and forth.
 
@@ -134,6 +135,7 @@ def take_turns(
         rounds: At most.
         steps: Of a turn.
         go_on: Asked before each round, with how many there were.
+        splits: Rounds with a further turn whose steps are split.
     """
     for number in range(rounds):
         if not go_on(number):
@@ -142,7 +144,7 @@ def take_turns(
         order = trainees[first:] + trainees[:first]
         for trainee in order[:: 1 if number % 2 == 0 else -1]:
             trainee.turn(steps)
-            if number < SPLITS:
+            if number < splits:
                 trainee.split_turn(steps)
 
 

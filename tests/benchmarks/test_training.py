@@ -143,15 +143,19 @@ def test_everybody_has_as_many_turns_and_nobody_is_always_first():
 
         def split_turn(self, steps):
             """Takes no turn of its own."""
+            split.append(self.name)
 
-    order = []
+    order, split = [], []
     take_turns([Taking(name) for name in "abc"], 6, 1, lambda number: number < 9)
     rounds = ["".join(order[start : start + 3]) for start in range(0, 18, 3)]
     assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
     assert {each[0] for each in rounds} == {each[-1] for each in rounds} == {"a", "b", "c"}
+    assert sorted(split) == sorted("abc" * trainee.SPLITS)
     order.clear()
-    take_turns([Taking("a")], 6, 1, lambda number: number < 2)
+    split.clear()
+    take_turns([Taking("a")], 6, 1, lambda number: number < 2, splits=0)
     assert order == ["a", "a"]
+    assert split == []
 
 
 def test_who_sets_nothing_has_torch_s_defaults():
