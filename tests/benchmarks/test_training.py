@@ -143,7 +143,7 @@ def test_everybody_has_as_many_turns_and_nobody_is_always_first():
 
         def split_turn(self, steps):
             """Takes no turn of its own."""
-            split.append(self.name)
+            split.extend([self.name] * steps)
 
     order, split = [], []
     take_turns([Taking(name) for name in "abc"], 6, 1, lambda number: number < 9)
