@@ -31,9 +31,7 @@ from torch.nn import functional as F
 from tdn.kernels.backend import block, cdiv, launch, uses_triton
 from tdn.kernels.branch_sum_backward import backward_pass, statistics_rows
 from tdn.kernels.layout import as_laid
-from tdn.kernels.norm import Norm
-from tdn.kernels.numerics import product, rounded
-from tdn.kernels.tiles import (
+from tdn.kernels.map_tiles import (
     PROGRAMS,
     by_channel,
     cut,
@@ -44,6 +42,8 @@ from tdn.kernels.tiles import (
     tile_offsets,
     tile_positions,
 )
+from tdn.kernels.norm import Norm
+from tdn.kernels.numerics import product, rounded
 
 ELEMENTS = 1024
 """Of a tile without moments: 8 a thread, 16 bytes of float16."""

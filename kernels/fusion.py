@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tdn.kernels.backend import cdiv, launch, uses_triton
-from tdn.kernels.layout import as_laid, memory_format, offsets, tiles
+from tdn.kernels.layout import as_laid, memory_format, offsets, tile_sides
 from tdn.kernels.numerics import rounded
 
 
@@ -50,7 +50,7 @@ def _fusion(x: Tensor, d: Tensor, a: float, b: float) -> Tensor:
     x, d = as_laid(x, x), as_laid(d, x)
     out = torch.empty_like(x, memory_format=memory_format(x))
     images, channels, height, width = x.shape
-    tile_p, tile_c = tiles(x, 64, 32)
+    tile_p, tile_c = tile_sides(x, 64, 32)
     _, *sizes = _sizes(x, d)  # the number of pixels stands for the height
     launch(
         _fusion_kernel,
@@ -77,7 +77,7 @@ def _fusion_backward(
     grad = as_laid(grad, grad)
     dx, dd = _new_gradients(grad, height, width)
     images, channels = grad.shape[:2]
-    tile_p, tile_c = tiles(dd, 64, 16)
+    tile_p, tile_c = tile_sides(dd, 64, 16)
     launch(
         _fusion_backward_kernel,
         (cdiv(channels, tile_c), cdiv(height * width, tile_p), images),

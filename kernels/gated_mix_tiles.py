@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tdn.kernels.backend import block
-from tdn.kernels.layout import memory_format, tiles
+from tdn.kernels.layout import memory_format, tile_sides
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ def _chosen(table: dict[tuple[bool, bool], _Rows], x: Tensor, inner: int) -> Til
     rows = table[memory_format(x) == torch.channels_last, x.dtype != torch.float32]
     fitting = [row for row in rows if tile_r <= row[0]]
     _, along, across, warps, precision = fitting[0] if fitting else rows[-1]
-    return Tiling(*tiles(x, along, across), tile_r, warps, precision)
+    return Tiling(*tile_sides(x, along, across), tile_r, warps, precision)

@@ -28,7 +28,7 @@ def as_laid(x: Tensor, model: Tensor) -> Tensor:
     return x.contiguous(memory_format=memory_format(model))
 
 
-def tiles(x: Tensor, along: int, across: int) -> tuple[int, int]:
+def tile_sides(x: Tensor, along: int, across: int) -> tuple[int, int]:
     """Pixels and channels of a tile of x (N, C, H, W): at most ``along`` what lies side by side.
 
     Tensor cores take 16 of each at least.

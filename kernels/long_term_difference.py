@@ -36,9 +36,7 @@ from torch.nn import functional as F
 from tdn.kernels.backend import cdiv, launch, uses_triton
 from tdn.kernels.layout import as_laid, memory_format
 from tdn.kernels.long_term_difference_backward import backward_pass
-from tdn.kernels.norm import Norm
-from tdn.kernels.numerics import rounded
-from tdn.kernels.tiles import (
+from tdn.kernels.map_tiles import (
     by_channel,
     cut,
     layout_constants,
@@ -47,6 +45,8 @@ from tdn.kernels.tiles import (
     tile_offsets,
     tile_positions,
 )
+from tdn.kernels.norm import Norm
+from tdn.kernels.numerics import rounded
 
 ELEMENTS = 1024
 """Of a tile: 8 a thread, which are 16 bytes of float16."""

@@ -22,8 +22,7 @@ from torch import Tensor
 
 from tdn.kernels.backend import block, cdiv, launch
 from tdn.kernels.layout import as_laid
-from tdn.kernels.numerics import rounded
-from tdn.kernels.tiles import (
+from tdn.kernels.map_tiles import (
     PROGRAMS,
     by_channel,
     cut,
@@ -35,6 +34,7 @@ from tdn.kernels.tiles import (
     tile_offsets,
     tile_positions,
 )
+from tdn.kernels.numerics import rounded
 
 ELEMENTS = 1024
 """Of a tile: 8 a thread, 16 bytes of float16; the nine sums of the smoothing conv allow no more."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tdn.kernels.backend import block, cdiv, launch, uses_triton
 from tdn.kernels.layout import as_laid
-from tdn.kernels.tiles import (
+from tdn.kernels.map_tiles import (
     PROGRAMS,
     cut,
     layout_constants,

@@ -29,7 +29,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from tdn.kernels.backend import TYPES, cdiv, launch, uses_triton
-from tdn.kernels.layout import as_laid, memory_format, offsets, tiles
+from tdn.kernels.layout import as_laid, memory_format, offsets, tile_sides
 from tdn.kernels.numerics import column_sums, rounded
 
 LINE = 128
@@ -105,7 +105,7 @@ def _temporal_conv(x: Tensor, weight: Tensor, num_segments: int) -> Tensor:
     x = as_laid(x, x)
     out = torch.empty_like(x, memory_format=memory_format(x))
     images, channels, height, width = x.shape
-    tile_p, tile_c = tiles(x, LINE // x.element_size(), 16)
+    tile_p, tile_c = tile_sides(x, LINE // x.element_size(), 16)
     launch(
         _temporal_conv_kernel,
         (cdiv(channels, tile_c), cdiv(height * width, tile_p), images // num_segments),
@@ -132,7 +132,7 @@ def _temporal_conv_backward(
     x, grad = as_laid(x, x), as_laid(grad, x)
     dx = torch.empty_like(x, memory_format=memory_format(x))
     images, channels, height, width = x.shape
-    tile_p, tile_c = tiles(x, LINE // x.element_size(), 16)
+    tile_p, tile_c = tile_sides(x, LINE // x.element_size(), 16)
     blocks = cdiv(height * width, tile_p)
     count = images // num_segments * blocks
     steps = max(1, triton.next_power_of_2(cdiv(count * cdiv(channels, tile_c), PROGRAMS)))

@@ -8,8 +8,8 @@ from torch import nn
 
 from tdn.kernels import backend
 from tdn.kernels import moments as module
+from tdn.kernels.map_tiles import cut
 from tdn.kernels.moments import moments, reference
-from tdn.kernels.tiles import cut
 from tests.kernels.agreement import DEVICE, TOLERANCES, assert_close, poisoned
 from tests.kernels.images import LAYOUTS, images, layouts
 

@@ -60,7 +60,7 @@ def test_any_sizes(n, t, channels, height, width, layout):
 def test_a_program_takes_several_blocks(monkeypatch):
     """And the last one fewer than the others."""
     monkeypatch.setattr(module, "PROGRAMS", 2)
-    monkeypatch.setattr(module, "tiles", lambda *_: (16, 16))
+    monkeypatch.setattr(module, "tile_sides", lambda *_: (16, 16))
     x, weight = operands(3, 2, 20, 5, 7)
     with backend.using("triton"), backend.recorded() as launches:
         run(x, weight, 2, torch.ones_like(x))
