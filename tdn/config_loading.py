@@ -22,6 +22,7 @@ from tdn.errors import UserError
 from tdn.flip_labels import FLIP_MAPS, flip_map
 from tdn.model_rules import MODEL_RULES
 from tdn.pipelines.files.frame_folders import is_template
+from tdn.recipes import find_recipe
 from tdn.rules import Rule, check_rules
 from tdn.yaml_files import kind_of, read_yaml
 
@@ -35,7 +36,8 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     """Read a configuration file and apply command-line overrides.
 
     Args:
-        path: YAML file, or None for the defaults alone.
+        path: YAML file, or None for the defaults alone. ``configs/NAME.yaml`` works anywhere, as
+            ``find_recipe`` has it.
         overrides: Command-line words, such as ``["--optimizer.lr", "0.02"]``.
 
     Returns:
@@ -46,8 +48,9 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     """
     words = [str(word) for word in overrides]
     if path is not None:
-        tree = read_yaml(Path(path))
-        _check_keys(Path(path), tree)
+        path = find_recipe(path)
+        tree = read_yaml(path)
+        _check_keys(path, tree)
         words = ["--config", str(path), *words] if tree else words
     parser = config_parser()
     try:

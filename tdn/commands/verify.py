@@ -26,6 +26,7 @@ from pathlib import Path
 
 from tdn.commands.configuration import told_once
 from tdn.errors import UserError
+from tdn.recipes import find_recipe
 
 HELP = "measure the published accuracies with your data and checkpoints"
 
@@ -101,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = _pairs("--data", arguments.data, "ssv1=/data/ssv1")
         labels = _pairs("--labels", arguments.labels, "ssv1=/data/labels")
         files = _pairs("--checkpoint", arguments.checkpoint, "ssv1_r50_8f=best.pth.tar")
-        claims = read_claims(Path(arguments.claims))
+        claims = read_claims(find_recipe(arguments.claims))
     paths = {recipe: Path(file) for recipe, file in files.items()}
     sources = Sources(data, labels, Path(arguments.checkpoints), paths)
     verification = Verification(claims, sources, Path(arguments.output), settings)
