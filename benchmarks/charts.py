@@ -43,6 +43,7 @@ PAGES = {
 CHARTS = {
     "training": ("training",),
     "gaps": ("roofline",),
+    "from_files": ("from-files",),
     "pipeline": ("pipeline",),
     "growth": ("growth", "memory", "workers"),
     "projected": ("scaling",),

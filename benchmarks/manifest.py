@@ -112,7 +112,7 @@ def main(words: list[str] | None = None) -> None:
             file = write(Path(folder), clips)
             seconds, size = time.perf_counter() - began, file.stat().st_size
             figures = measure(file, arguments.runs)
-        written = {"write_s": round(seconds, 1), "file_mb": round(size / 1e6)}
+        written = {"write_s": round(seconds, 3), "file_mb": round(size / 1e6)}
         rows.append({"clips": clips, **written, **figures})
         print(json.dumps(rows[-1], indent=2))
         results = results_of("manifest", ("clips",), rows, surroundings("cpu"))

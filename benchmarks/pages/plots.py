@@ -72,6 +72,9 @@ def _bars(
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.margins(x=0.15)
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # it has been drawn on
+    figure.set_size_inches(SIZE[0], max(SIZE[1], 0.8 + 0.2 * len(names)))
 
 
 def _training(axes: Axes, results: Sequence[Result]) -> None:
@@ -100,9 +103,6 @@ def _pipeline(axes: Axes, results: Sequence[Result]) -> None:
         [result.case["contestant"].startswith("ours") for result in results],
         "clips/s",
     )
-    figure = axes.get_figure(root=True)
-    assert figure is not None  # it has been drawn on
-    figure.set_size_inches(SIZE[0], 0.8 + 0.2 * len(results))
 
 
 def _roofline(axes: Axes, results: Sequence[Result]) -> None:
@@ -115,6 +115,17 @@ def _roofline(axes: Axes, results: Sequence[Result]) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("ms in a training step")
     axes.legend(frameon=False)
+
+
+def _from_files(axes: Axes, results: Sequence[Result]) -> None:
+    _bars(
+        axes,
+        [f"{_size(result)}{result.case['source']}, {result.case['cache']}" for result in results],
+        [result.values["stall_percent"] for result in results],
+        [True for _ in results],
+        "stall, % of a step from files",
+    )
+    axes.axvline(0, color="black", linewidth=0.8)
 
 
 def _growth(axes: Axes, results: Sequence[Result]) -> None:
@@ -132,6 +143,8 @@ def _growth(axes: Axes, results: Sequence[Result]) -> None:
         )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.set_xlabel("times as many")
     axes.set_ylabel("times as long")
     axes.legend(frameon=False)
@@ -161,8 +174,9 @@ def _workers(axes: Axes, results: Sequence[Result]) -> None:
 def _manifest(axes: Axes, results: Sequence[Result]) -> None:
     names = {"write_s": "write", "open_s": "open", "first_epoch_s": "first plan of an epoch"}
     for name, label in names.items():
-        clips = [result.case["clips"] for result in results]
-        axes.plot(clips, [result.values[name] for result in results], marker="o", label=label)
+        shown = [result for result in results if result.values[name] > 0]
+        clips = [result.case["clips"] for result in shown]
+        axes.plot(clips, [result.values[name] for result in shown], marker="o", label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("clips")
@@ -171,15 +185,11 @@ def _manifest(axes: Axes, results: Sequence[Result]) -> None:
 
 
 def _scaling(axes: Axes, results: Sequence[Result]) -> None:
-    kinds = {
-        "measured": ("weak", "o", OURS),
-        "projected": (None, "", "#888888"),
-    }
-    for kind, (scaling, marker, colour) in kinds.items():
+    for kind, marker, colour in (("projected", "", "#888888"), ("measured", "o", OURS)):
         mine = [
             result
             for result in results
-            if result.case["row"] == kind and result.case.get("scaling") == scaling
+            if result.case["row"] == kind and result.case["scaling"] == "weak"
         ]
         axes.plot(
             [result.case["processes"] for result in mine],
@@ -189,6 +199,7 @@ def _scaling(axes: Axes, results: Sequence[Result]) -> None:
             label=kind,
         )
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("processes")
     axes.set_ylabel("% of the speed of one alone")
     axes.set_ylim(0, 110)
@@ -201,6 +212,7 @@ PLOTS = {
     "roofline": Plot(
         "Largest gaps of a training step", "roofline", _roofline, "gap_percent_of_step"
     ),
+    "from-files": Plot("Training from files", "from_files", _from_files, "stall_percent", least=2),
     "growth": Plot("Time of a training step", "growth", _growth, "ms"),
     "memory": Plot(
         "Memory of a training step", "growth", _memory, "kept_mb", along="segments", least=2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib import pyplot
 
 from benchmarks import charts
 from benchmarks.harness.rows import Result, write_results
@@ -149,6 +150,18 @@ def test_charts_of_growth_show_what_there_is(tmp_path):
     assert PLOTS["workers"].select([*memory, *workers]) == workers
     charts.write_charts([*memory, workers[0]], tmp_path)  # a dot is no chart
     assert {file.stem for file in tmp_path.glob("*.svg")} == {"growth", "memory"}
+
+
+def test_the_chart_of_scaling_shows_what_is_projected_too():
+    rows = [
+        Result("scaling", {"row": row, "scaling": "weak", "processes": n}, {"efficiency": e}, WHERE)
+        for row, n, e in (("measured", 1, 1.0), ("projected", 1, 1.0), ("projected", 1024, 0.7))
+    ]
+    _, axes = pyplot.subplots()
+    PLOTS["scaling"].paint(axes, PLOTS["scaling"].select(rows))
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert lines == {"measured": [100], "projected": [100, 70]}
+    pyplot.close()
 
 
 def test_a_table_without_a_place_is_named():
