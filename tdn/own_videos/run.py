@@ -5,10 +5,8 @@ Interrupted anywhere, the same command goes on where it was.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from tdn.config import Config
@@ -25,9 +23,6 @@ from tdn.prediction.predictor import Predictor
 from tdn.report.page import write_report
 from tdn.trained import load_trained
 from tdn.training.saving.run_folder import RunFolder
-
-_ONNX = ("onnx", "onnxruntime", "onnxscript")
-"""Packages that ONNX takes."""
 
 
 def train_on_folder(words: Sequence[str], minutes: float | None = None) -> int:
@@ -72,7 +67,7 @@ class _Run:
         self.checkpoint = RunFolder(root).last
         self.metrics = root / "metrics.json"
         self.predictions = root / "predictions.json"
-        self.exports = [root / f"network{ending}" for ending in _endings()]
+        self.program = root / "network.pt2"
         self.report = root / "report.html"
 
     def finish(self) -> None:
@@ -80,11 +75,9 @@ class _Run:
         stages: list[tuple[str, Path, Path, Callable[[], object]]] = [
             ("Evaluating", self.metrics, self.checkpoint, self._evaluate),
             ("Predicting the validation videos", self.predictions, self.checkpoint, self._predict),
+            ("Exporting the network", self.program, self.checkpoint, self._export),
+            ("Writing the report", self.report, self.metrics, self._report),
         ]
-        for path in self.exports:
-            export_it = partial(_export, self.checkpoint, path)
-            stages.append((f"Exporting {path.name}", path, self.checkpoint, export_it))
-        stages.append(("Writing the report", self.report, self.metrics, self._report))
         for name, made, source, make in stages:
             if not _is_newer(made, source):
                 print(f"{name} ...", flush=True)
@@ -97,7 +90,7 @@ class _Run:
             (self.predictions, "what it says of each validation video"),
             (self.root / "classes.csv", "how well each class is told from the others"),
             (self.checkpoint, "the network, for 'tdn predict'"),
-            *((path, "the network without this program") for path in self.exports),
+            (self.program, "the network without this program, for 'torch.export.load'"),
             (self.root / "config.yaml", "all settings: 'tdn train --config' repeats the run"),
         ]
 
@@ -112,6 +105,9 @@ class _Run:
         ]
         write_text_atomically(self.predictions, json.dumps(content, indent=2) + "\n")
 
+    def _export(self) -> None:
+        export(load_trained(self.checkpoint), self.program)
+
     def _report(self) -> None:
         for problem in write_report(self.root, self.report, device=self.config.training.device):
             print(problem)
@@ -120,16 +116,6 @@ class _Run:
 def _is_newer(made: Path, source: Path) -> bool:
     """Whether a file is there and was written after what it is made of."""
     return made.exists() and made.stat().st_mtime_ns >= source.stat().st_mtime_ns
-
-
-def _endings() -> list[str]:
-    """Formats that can be exported here."""
-    onnx = all(importlib.util.find_spec(package) for package in _ONNX)
-    return [".pt2", ".onnx"] if onnx else [".pt2"]
-
-
-def _export(checkpoint: Path, path: Path) -> None:
-    export(load_trained(checkpoint), path)
 
 
 def _validation_videos(config: Config) -> tuple[list[str], list[str]]:

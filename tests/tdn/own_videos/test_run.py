@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shlex
@@ -39,7 +38,6 @@ def folder(tmp_path_factory) -> Path:
 
 def test_from_a_folder_to_everything_and_nothing_twice(folder, monkeypatch, capfd):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(stages, "_endings", lambda: [".pt2"])  # ONNX has a test of its own
     command = ["train", "--data.root", "doors", *SMALL, "--training.epochs", "2"]
     run = folder / "runs" / "doors"
 
@@ -146,11 +144,3 @@ def test_processes_of_torchrun_are_told_that_it_starts_them_itself(folder, monke
 def test_minutes_are_for_a_run_without_configuration(capsys):
     assert tdn("train", "--config", "any.yaml", "--minutes", "3") == 2
     assert "--minutes" in capsys.readouterr().err
-
-
-def test_onnx_is_exported_where_it_can_be(monkeypatch):
-    packages = {"onnx", "onnxruntime", "onnxscript"}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in packages or None)
-    assert stages._endings() == [".pt2", ".onnx"]
-    packages.remove("onnxscript")
-    assert stages._endings() == [".pt2"]
