@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 
+from tdn.commands.checks import check_least
 from tdn.errors import UserError
 
 HELP = "check and count the videos of a data set, once"
@@ -70,8 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tdn.pipelines.indexing.run import index_list
     from tdn.pipelines.sources.listing import read_class_names
 
-    if arguments.workers is not None and arguments.workers < 1:
-        raise UserError(f"--workers: {arguments.workers} does not fit; give a whole number from 1")
+    check_least("workers", arguments.workers)
     report = index_list(
         arguments.list,
         arguments.output,

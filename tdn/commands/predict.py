@@ -23,9 +23,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tdn.commands.checks import check_least
 from tdn.commands.configuration import read_config
 from tdn.commands.trained_options import add_device_option, add_trained_options
-from tdn.errors import UserError
 
 if TYPE_CHECKING:
     from tdn.prediction.results import Guess, VideoPrediction
@@ -69,8 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, print, draw; 0 if every video was predicted."""
-    if arguments.top < 1:
-        raise UserError(f"--top: {arguments.top} does not fit; give a whole number from 1")
+    check_least("top", arguments.top)
     config = read_config(arguments) if arguments.config else None
     from tdn.prediction.overlay import overlay_paths, write_overlay
     from tdn.prediction.predictor import Predictor

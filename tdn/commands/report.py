@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tdn.errors import UserError
+from tdn.commands.checks import check_least, file_named
 
 HELP = "write one page about a run"
 
@@ -37,11 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and print its path."""
     folder = Path(arguments.run)
-    output = Path(arguments.output) if arguments.output else folder / "report.html"
-    if output.suffix.lower() != ".html":
-        raise UserError(f"--output: '{output}' does not fit; give a file name that ends in .html")
-    if arguments.examples < 0:
-        raise UserError(f"--examples: {arguments.examples} does not fit; give a number from 0")
+    output = file_named("output", arguments.output or str(folder / "report.html"), ".html")
+    check_least("examples", arguments.examples, 0)
     from tdn.report.page import write_report
 
     for problem in write_report(folder, output, arguments.examples, arguments.device):

@@ -13,10 +13,9 @@ picture of the network: how clips pass through it, what its blocks carry, shapes
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from tdn.commands.checks import check_least, file_named
 from tdn.commands.configuration import read_config
-from tdn.errors import UserError
 
 HELP = "what a network costs: parameters, multiply-adds, memory traffic"
 CONFIGURED = True
@@ -40,12 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    if arguments.depth < 1:
-        raise UserError(f"--depth: {arguments.depth} does not fit; give a whole number from 1")
-    drawing = Path(arguments.draw) if arguments.draw else None
-    if drawing is not None and drawing.suffix.lower() not in FORMATS:
-        given = f"'{drawing}' does not fit"
-        raise UserError(f"--draw: {given}; give a file name that ends in {', '.join(FORMATS)}")
+    check_least("depth", arguments.depth)
+    drawing = file_named("draw", arguments.draw, *FORMATS) if arguments.draw else None
     config = read_config(arguments)
     import torch
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import argparse
 
-from tdn.errors import UserError
+from tdn.commands.checks import check_least
 
 HELP = "make a copy of a data set that trains faster"
 
@@ -117,9 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tdn.pipelines.transcoding.settings import GOP, CopySettings
 
     for option in ("workers", "shards"):
-        number = getattr(arguments, option)
-        if number is not None and number < 1:
-            raise UserError(f"--{option}: {number} does not fit; give a whole number from 1")
+        check_least(option, getattr(arguments, option))
     usual = 1 if arguments.format in ALL_INTRA else GOP
     gop = usual if arguments.gop is None else arguments.gop
     settings = CopySettings(arguments.format, arguments.short_side, gop, arguments.shards or 0)

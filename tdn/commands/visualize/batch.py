@@ -13,10 +13,9 @@ one process).
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from tdn.commands.checks import check_least, file_named
 from tdn.commands.configuration import read_config
-from tdn.errors import UserError
 
 HELP = "draw a batch as the network is fed it"
 CONFIGURED = True
@@ -55,12 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw the batch and print the picture's path."""
     for option, least in (("epoch", 0), ("step", 0), ("clips", 1), ("side", 16)):
-        value = getattr(arguments, option)
-        if value is not None and value < least:
-            raise UserError(f"--{option}: {value} does not fit; give a whole number from {least}")
-    output = Path(arguments.output)
-    if output.suffix.lower() != ".png":
-        raise UserError(f"--output: '{output}' does not fit; give a file name that ends in .png")
+        check_least(option, getattr(arguments, option), least)
+    output = file_named("output", arguments.output, ".png")
     config = read_config(arguments)
     from tdn.drawing import save_png
     from tdn.visualization.batch import draw_batch

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+from tdn.commands.checks import check_least, file_named
 from tdn.commands.configuration import read_config
 from tdn.commands.trained_options import add_device_option, add_trained_options
 from tdn.errors import UserError
@@ -60,14 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw, and print what was written."""
-    output = Path(arguments.output)
-    if output.suffix.lower() != ".png":
-        raise UserError(f"--output: '{output}' does not fit; give a file name that ends in .png")
-    movie = Path(arguments.movie) if arguments.movie else None
-    if movie is not None and movie.suffix.lower() != ".mp4":
-        raise UserError(f"--video: '{movie}' does not fit; give a file name that ends in .mp4")
-    if arguments.side < 16:
-        raise UserError(f"--side: {arguments.side} does not fit; give a whole number from 16")
+    output = file_named("output", arguments.output, ".png")
+    movie = file_named("video", arguments.movie, ".mp4") if arguments.movie else None
+    check_least("side", arguments.side, 16)
     for path in filter(None, (output, movie)):
         check_not_an_input(path, [arguments.video])
     config = read_config(arguments) if arguments.config else None
