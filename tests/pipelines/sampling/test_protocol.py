@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tdn.config import DataConfig, EvaluationConfig
@@ -114,6 +114,7 @@ def test_clips_follow_from_the_seed():
 
 
 @given(frame_counts, st.integers(2, 12), st.integers(1, 8), st.integers(1, 100))
+@example(frames=90, clips=11, segments=1, span=1)
 def test_dense_clips_are_spread_over_the_video(frames, clips, segments, span):
     views = protocol(clips, segments=segments, sampling="dense", dense_span=span)
     firsts = [numbers[0, 0] for numbers, _ in views_of(views, clip_of(frames))]
@@ -121,7 +122,8 @@ def test_dense_clips_are_spread_over_the_video(frames, clips, segments, span):
     assert (firsts[0], firsts[-1]) == (0, room)
     steps = np.diff(firsts)
     assert steps.min() >= 0
-    assert np.abs(steps - room / (clips - 1)).max() <= 1 + 1e-9
+    # There are room + 1 places to start at, of which each clip has a share, rounded down.
+    assert np.abs(steps - (room + 1) / (clips - 1)).max() <= 1 + 1e-9
     ((one, _),) = views_of(
         protocol(segments=segments, sampling="dense", dense_span=span), clip_of(frames)
     )
