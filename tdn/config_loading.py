@@ -36,8 +36,8 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     """Read a configuration file and apply command-line overrides.
 
     Args:
-        path: YAML file, or None for the defaults alone. ``configs/NAME.yaml`` works anywhere, as
-            ``find_recipe`` has it.
+        path: YAML file, or None for the defaults alone. A recipe of ``configs/`` is found from any
+            folder.
         overrides: Command-line words, such as ``["--optimizer.lr", "0.02"]``.
 
     Returns:
