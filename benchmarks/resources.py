@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.harness.common import whole_number
 from benchmarks.operations.compilation import Usage, compiled, signature
 from tdn.kernels.backend import INTERPRETING, Launch, recorded, using
 from tdn.kernels.fusion import fusion
@@ -112,12 +113,6 @@ def _shapes(operation: str, few: bool) -> tuple[tuple[int, int], ...]:
     return (shapes[0], shapes[-1]) if few and len(shapes) > 2 else shapes
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.resources",
@@ -147,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         "--capabilities", nargs="+", type=int, default=[80, 90], help="80: A100; 90: H100, H200"
     )
     parser.add_argument("--few", action="store_true", help="the largest and smallest shape only")
-    parser.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes at once")
+    parser.add_argument(
+        "--jobs", type=whole_number, default=os.cpu_count(), help="processes at once"
+    )
     parser.add_argument("--output", type=Path, help="file to append a JSON line for each kernel to")
     return parser
 

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.harness.common import aligned, results_file, surroundings
+from benchmarks.harness.common import aligned, results_file, surroundings, whole_number
 from benchmarks.harness.rows import Row, results_of, write_results
 from benchmarks.harness.timing import quantiles
 from benchmarks.processes.inputs import (
@@ -290,13 +290,6 @@ def _results(options: argparse.Namespace) -> Path:
     return options.output or results_file("scaling", options.device)
 
 
-def _count(text: str) -> int:
-    """A whole number from 1 on, of the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 on")
-    return int(text)
-
-
 def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -305,15 +298,19 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=default, metavar="FILE", help="(the demo's)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
-        "--processes", type=_count, metavar="N", help="at hand (all GPUs; on a CPU 2)"
+        "--processes", type=whole_number, metavar="N", help="at hand (all GPUs; on a CPU 2)"
     )
     parser.add_argument(
-        "--batch-size", type=_count, metavar="N", help="of a process (the config's)"
+        "--batch-size", type=whole_number, metavar="N", help="of a process (the config's)"
     )
-    parser.add_argument("--rounds", type=_count, default=15, metavar="N", help="turns of each (15)")
-    parser.add_argument("--steps", type=_count, default=4, metavar="N", help="of a turn (4)")
-    parser.add_argument("--threads", type=_count, default=1, metavar="N", help="of a process (1)")
-    parser.add_argument("--up-to", type=_count, default=1024, metavar="N", help="processes (1024)")
+    parser.add_argument(
+        "--rounds", type=whole_number, default=15, metavar="N", help="turns of each (15)"
+    )
+    parser.add_argument("--steps", type=whole_number, default=4, metavar="N", help="of a turn (4)")
+    parser.add_argument("--threads", type=whole_number, default=1, metavar="N", help="of each (1)")
+    parser.add_argument(
+        "--up-to", type=whole_number, default=1024, metavar="N", help="processes (1024)"
+    )
     parser.add_argument(
         "--set",
         type=setting,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
@@ -70,6 +71,13 @@ def described(error: BaseException) -> str:
 def slug(name: str) -> str:
     """A name as part of a file's name."""
     return re.sub(r"\W+", "-", name).lower()
+
+
+def whole_number(text: str) -> int:
+    """A whole number from 1 on, of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 on")
+    return int(text)
 
 
 def progress(line: str) -> None:
