@@ -109,7 +109,8 @@ def _choose_network(
         choose("model.width", model.width, f"as in {source}")
         if weights.config is not None:
             choose("model.num_segments", model.num_segments, f"as {source} was trained")
-            choose("model.temporal", model.temporal, f"as in {source}")
+            if model.temporal != TemporalConfig():
+                choose("model.temporal", model.temporal, f"as in {source}")
         if weights.knows_motion and not _same_classes(weights, videos.classes):
             reason = f"{source} has {model.num_classes or 'no'} classes, others than these"
             choose("model.new_head", True, reason)

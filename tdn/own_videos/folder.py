@@ -75,7 +75,7 @@ def look_into(root: Path, template: str = "") -> VideoFolder:
     folder = VideoFolder(root, manifest, found, notes)
     if unusable:
         notes.append(
-            f"left out: {unusable.total()} of {len(paths)} files are no usable videos (named above)"
+            f"left out: {unusable.total()} of {len(paths)} files, named above: no usable videos"
         )
     _check_classes(folder, unusable)
     return folder
@@ -144,7 +144,7 @@ def _notes_of_strays(root: Path) -> list[str]:
     strays = _videos_in(root)
     if not strays:
         return []
-    return [f"not used: {len(strays)} videos right in {root}, of no class: {_listed(strays)}"]
+    return [f"not used, as of no class: {_listed(strays)} right in {root}"]
 
 
 def _content(manifest: Manifest, row: int) -> tuple[int, ...]:

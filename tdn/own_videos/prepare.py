@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from tdn.training.saving.run_lock import run_lock
 
 MANY_CLASSES = 1_000_000
 """As many as no network has: until they are counted."""
+_PLACES = ("data.root", "data.train_list", "data.validation_list", "output")
+"""Keys that a run's own configuration has complete, whatever folder a command is given in."""
 FETCH = "https://download.pytorch.org/models/"
 IMAGENET = {"cpu": "resnet18-f37072fd.pth", "cuda": "resnet50-19c8e357.pth"}
 """Files there, of networks that were trained on ImageNet."""
@@ -149,7 +151,7 @@ def _found(request: Request, folder: RunFolder, record: Path) -> Prepared:
     print(f"{folder.root}: goes on with the lists and settings that it was started with")
     if request.divides:
         _tell_changes(request, folder)
-    config = load_config(folder.config, _without_places(request.words))
+    config = load_config(folder.config, without(request.words, _PLACES))
     config.output = request.config.output
     if request.minutes is not None and "training.epochs" not in keys:
         epochs = ch.epochs_in(former["epoch_seconds"], request.minutes, ch.NO_LIMIT)
@@ -168,15 +170,13 @@ def _tell_changes(request: Request, folder: RunFolder) -> None:
         )
 
 
-def _without_places(words: Sequence[str]) -> list[str]:
-    """The words without the keys that the run's own configuration has complete."""
+def without(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The words without these keys and their values."""
     kept: list[str] = []
-    places = {"data.root", "data.train_list", "data.validation_list", "output"}
     skip = False
     for word in words:
-        key = word[2:].split("=")[0] if word.startswith("--") else None
-        if key is not None:
-            skip = key in places
+        if word.startswith("--"):
+            skip = word[2:].split("=")[0] in keys
         if not skip:
             kept.append(word)
     return kept
@@ -328,8 +328,8 @@ def _leaks(train: Sequence[Video], validation: Sequence[Video]) -> list[str]:
         return []
     example = " and ".join(sorted(video.path for video in both[0])[:2])
     return [
-        f"{len(both)} videos are on both sides, such as {example}: their accuracy is too good "
-        "to be true"
+        f"on both sides: {len(both)} of the videos, such as {example}; so the accuracy will be "
+        "too good to be true"
     ]
 
 

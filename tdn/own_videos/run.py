@@ -14,7 +14,7 @@ from tdn.evaluation.evaluator import evaluate
 from tdn.exporting import export
 from tdn.files import write_text_atomically
 from tdn.own_videos.choices import MINUTES
-from tdn.own_videos.prepare import Prepared, Request, prepare
+from tdn.own_videos.prepare import Prepared, Request, prepare, without
 from tdn.own_videos.processes import train_on
 from tdn.own_videos.summary import summary
 from tdn.pipelines.indexing.manifest_cache import manifest_of
@@ -46,7 +46,8 @@ def train_on_folder(words: Sequence[str], minutes: float | None = None) -> int:
         return status
     run = _Run(prepared)
     run.finish()
-    print(summary(run.root, run.files(), ["tdn", "train", *words], run.minutes))
+    again = ["tdn", "train", *without(words, ("training.epochs",))]
+    print(summary(run.root, run.files(), again, run.minutes))
     return 0
 
 

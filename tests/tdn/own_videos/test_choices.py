@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdn.config import Config, DataConfig, ModelConfig
+from tdn.config import Config, DataConfig, ModelConfig, TemporalConfig
 from tdn.config_loading import check_config, dump_config, load_config
 from tdn.network import Network
 from tdn.own_videos import choices as ch
@@ -164,12 +164,13 @@ def weights(config: Config | None, kind: str, classes: tuple[str, ...] = ()) -> 
 
 def test_weights_decide_about_the_network():
     former = Config(
-        model=ModelConfig(name="tsn_resnet18", num_segments=4, num_classes=2, width=24),
+        model=ModelConfig("tdn_resnet18", 4, 2, width=24, temporal=TemporalConfig(stages=(3,))),
         data=DataConfig(crop_size=(64, 80), short_side=72),
     )
     config = chosen(weights=weights(former, "ours", ("a", "b"))).config
     model = config.model
-    assert (model.name, model.num_segments, model.width) == ("tsn_resnet18", 4, 24)
+    assert (model.name, model.num_segments, model.width) == ("tdn_resnet18", 4, 24)
+    assert model.temporal.stages == (3,)
     assert (config.data.crop_size, config.data.short_side) == ((64, 80), 72)
     assert model.new_head
     same = chosen(weights=weights(former, "ours", names(2)))

@@ -63,7 +63,7 @@ def test_what_is_unusable_is_counted_and_what_is_of_no_class(fill):
     assert paths(folder) == {"walk/a.mp4": "walk", "run/c.mp4": "run"}
     told = "\n".join(folder.notes)
     assert "left out: 1 of 3" in told
-    assert "2 videos" in told
+    assert "'stray.mp4'" in told
     assert "'stray 2.mp4'" in told
 
 

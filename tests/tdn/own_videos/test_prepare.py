@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tdn.own_videos import prepare as module
 from tdn.own_videos.choices import Videos
 from tdn.own_videos.copies import are_worth_it
 from tdn.own_videos.machine import Machine
-from tdn.own_videos.prepare import Request, given_keys, prepare
+from tdn.own_videos.prepare import Request, given_keys, prepare, without
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tests.videos import write_list, write_video
 
@@ -46,6 +47,8 @@ def prepared(*words: object, minutes: float | None = None) -> module.Prepared:
 def test_keys_are_found_among_words():
     words = ["--seed=3", "--optimizer.lr", "-1", "--model.temporal.stages", "[3]"]
     assert given_keys(words) == {"seed", "optimizer.lr", "model.temporal.stages"}
+    assert without(words, ("optimizer.lr", "seed")) == ["--model.temporal.stages", "[3]"]
+    assert without(words, ()) == words
 
 
 def test_the_configuration_is_complete_and_stands_for_itself(root, tmp_path, monkeypatch, capsys):
@@ -156,3 +159,42 @@ def test_small_videos_and_a_gpu_need_no_copies():
     assert are_worth_it(config, Machine(2, 10**10), large)
     assert not are_worth_it(config, Machine(2, 10**10), large._replace(side=240))
     assert not are_worth_it(config, Machine(2, 10**10, 1, "GPU"), large)
+
+
+def test_a_division_that_is_there_is_kept_and_what_leaks_is_told(root, tmp_path, capsys):
+    divided = tmp_path / "divided"
+    videos = sorted(root.rglob("*.mp4"))
+    places = {"train": videos[:3] + videos[4:7], "val": [videos[0], videos[3], videos[7]]}
+    for side, paths in places.items():
+        for path in paths:
+            copy = divided / side / path.parent.name / path.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    prepared("--data.root", divided, "--output", tmp_path / "run")
+    for side, name in (("train", "train"), ("val", "validation")):
+        listed = (tmp_path / "run" / f"{name}.csv").read_text().splitlines()[1:]
+        assert {line.split(",")[0] for line in listed} == {
+            f"{side}/{path.parent.name}/{path.name}" for path in places[side]
+        }
+    told = capsys.readouterr().out
+    assert "is divided already" in told
+    assert "on both sides: 1 of the videos, such as train/left hand/0.mp4" in told
+
+
+def test_a_video_of_two_classes_is_told(root, tmp_path, capsys):
+    both = tmp_path / "both"
+    shutil.copytree(root, both)
+    shutil.copy(root / "left hand" / "0.mp4", both / "right hand" / "again.mp4")
+    prepared("--data.root", both, "--output", tmp_path / "run")
+    told = capsys.readouterr().out
+    assert "several classes: left hand/0.mp4, right hand/again.mp4" in told
+
+
+def test_weights_bring_their_network(root, tmp_path, checkpoint, config, capsys):
+    words = ["--data.root", root, "--model.pretrained", checkpoint, "--output", tmp_path / "run"]
+    made = prepared(*words).config
+    assert (made.model.name, made.model.width) == (config.model.name, config.model.width)
+    assert made.model.num_segments == config.model.num_segments
+    assert (made.model.num_classes, made.model.new_head) == (2, True)
+    assert made.data.crop_size == config.data.crop_size
+    assert "random weights" not in capsys.readouterr().out

@@ -93,7 +93,9 @@ def test_from_a_folder_to_everything_and_nothing_twice(folder, monkeypatch, capf
     words = shlex.split(predict.replace("NEW_VIDEO", shlex.quote(f"doors/{CLASSES[1]}/1.mp4")))
     assert tdn(*words[1:]) == 0
     assert CLASSES[0] in capfd.readouterr().out
-    cli.read_options(shlex.split(longer)[1:])
+    options = cli.read_options(shlex.split(longer)[1:])
+    assert options.minutes > 0
+    assert "--training.epochs" not in options.overrides  # which would leave no say to the minutes
 
     # What has changed in the folder is told; what is asked for otherwise, is done.
     (folder / "doors" / CLASSES[0] / "broken.mp4").unlink()
