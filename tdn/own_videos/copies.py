@@ -5,14 +5,13 @@ Only what is trained on is copied, so that tests and predictions are of the vide
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from pathlib import Path
 
 from tdn.config import Config
 from tdn.files import write_text_atomically
 from tdn.own_videos.choices import Videos
+from tdn.own_videos.lists import as_csv
 from tdn.own_videos.machine import Machine
 from tdn.pipelines.sampling.augmentation import as_size
 from tdn.pipelines.sources.listing import read_class_names
@@ -64,12 +63,9 @@ def copy_training_videos(config: Config, folder: Path) -> Path:
     )
     print(report)
     listing = read_listing(report.source, classes)
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label"))
-    for path, label in zip(listing.paths, listing.labels, strict=True):
-        # Whole, as data.root is where the others are.
-        rows.writerow(((Path(listing.root) / path).absolute(), classes[label]))
+    # Paths are whole, as data.root is where the others are.
+    paths = ((Path(listing.root) / path).absolute() for path in listing.paths)
+    names = (classes[label] for label in listing.labels)
     made = folder.with_suffix(".csv")
-    write_text_atomically(made, text.getvalue())
+    write_text_atomically(made, as_csv(zip(map(str, paths), names, strict=True)))
     return made

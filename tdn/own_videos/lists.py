@@ -39,8 +39,8 @@ class Lists:
         root: Path,
         manifest: Manifest,
         classes: Sequence[str],
-        train: Iterable[Video],
-        validation: Iterable[Video],
+        train: Sequence[Video],
+        validation: Sequence[Video],
         template: str = "",
     ) -> None:
         """Write all of them.
@@ -58,9 +58,10 @@ class Lists:
         Raises:
             UserError: The run folder cannot be written, or a file's name cannot stand in a list.
         """
+        _check_names(root, [*train, *validation])
         write_text_atomically(self.classes, "".join(f"{name}\n" for name in classes))
         for file, videos in ((self.train, train), (self.validation, validation)):
-            write_text_atomically(file, _as_csv(root, videos))
+            write_text_atomically(file, as_csv((video.path, video.name) for video in videos))
             cached = cache_path(file, root, classes, template)
             cached.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(manifest.file, cached)
@@ -73,15 +74,20 @@ class Lists:
             file.unlink(missing_ok=True)
 
 
-def _as_csv(root: Path, videos: Iterable[Video]) -> str:
+def as_csv(rows: Iterable[tuple[str, str]]) -> str:
+    """A list of paths and class names, as text."""
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label"))
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(("path", "label"))
+    lines.writerows(rows)
+    return text.getvalue()
+
+
+def _check_names(root: Path, videos: Iterable[Video]) -> None:
+    """Refuse a name that would be another one when it is read."""
     for video in videos:
         if video.path != video.path.strip():
             raise UserError(
                 f"{root}: '{video.path}' begins or ends with a space, which a list cannot keep; "
                 "rename it"
             )
-        rows.writerow((video.path, video.name))
-    return text.getvalue()

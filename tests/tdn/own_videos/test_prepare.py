@@ -198,3 +198,23 @@ def test_weights_bring_their_network(root, tmp_path, checkpoint, config, capsys)
     assert (made.model.num_classes, made.model.new_head) == (2, True)
     assert made.data.crop_size == config.data.crop_size
     assert "random weights" not in capsys.readouterr().out
+
+
+def test_a_name_that_a_list_cannot_keep_is_refused_and_nothing_left(root, tmp_path):
+    odd = tmp_path / "odd"
+    shutil.copytree(root, odd)
+    (odd / "left hand" / "0.mp4").rename(odd / "left hand" / "0.mp4 ")
+    with pytest.raises(UserError, match="space"):
+        prepared("--data.root", odd, "--output", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_with_commas_and_quotes_are_kept(root, tmp_path):
+    odd = tmp_path / "odd"
+    shutil.copytree(root, odd)
+    (odd / "left hand").rename(odd / 'left, "hand"')
+    prepared("--data.root", odd, "--output", tmp_path / "run")
+    names = (tmp_path / "run" / "classes.txt").read_text().splitlines()
+    assert names == ['left, "hand"', "right hand"]
+    manifest = manifest_of(tmp_path / "run" / "train.csv", odd, classes=names)
+    assert len(manifest.usable) == 6
