@@ -96,7 +96,7 @@ def _become(words: Sequence[str], environment: dict[str, str], out: int, errors:
         logging.disable(logging.NOTSET)  # the launcher's
         os.environ.clear()
         os.environ.update(environment)
-        status = _status(lambda: _run([word for word in words if word != "-u"]))
+        status = exit_status(lambda: run([word for word in words if word != "-u"]))
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     finally:
@@ -105,7 +105,7 @@ def _become(words: Sequence[str], environment: dict[str, str], out: int, errors:
         os._exit(status)
 
 
-def _run(words: Sequence[str]) -> None:
+def run(words: Sequence[str]) -> None:
     """As Python runs them: ``-m module``, ``-c code`` or a script, and their arguments."""
     first, *rest = words
     if first == "-m":
@@ -125,10 +125,10 @@ def _output(place: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(open(place, "wb", 0, closefd=False), write_through=True)
 
 
-def _status(run: Callable[[], None]) -> int:
+def exit_status(program: Callable[[], None]) -> int:
     """Run to the end; the exit status."""
     try:
-        run()
+        program()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
