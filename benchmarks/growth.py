@@ -136,7 +136,10 @@ def measure(options: argparse.Namespace) -> list[Result]:
             if began > end:
                 values: Row = {"left_out": f"the {options.minutes:g} minutes were up"}
             else:
-                values = work()
+                try:
+                    values = work()
+                except Exception as error:  # a loader that lacks its libraries, or its encoder
+                    values = {"error": described(error)}
                 progress(f"{case}: {time.monotonic() - began:.0f} s")
             rows.append(case | values)
             write_results(output, results_of("growth", CASE, rows, where))

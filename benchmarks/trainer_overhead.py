@@ -50,7 +50,7 @@ from benchmarks.harness.usage import Usage
 from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.devices import resolve_device
-from tdn.pipelines.loader import Batch
+from tdn.pipelines.batch import Batch
 from tdn.training.precision import choose_precision
 from tdn.training.processes.distributed import Processes
 

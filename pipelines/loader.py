@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from tdn.config import Config, EvaluationConfig
 from tdn.config_loading import resolve_config
 from tdn.devices import resolve_device
 from tdn.errors import UserError
+from tdn.pipelines.batch import Batch
 from tdn.pipelines.decoding.decoders import describe_decoders
 from tdn.pipelines.indexing.list_checks import check_labels, check_lists
 from tdn.pipelines.indexing.manifest_cache import manifest_of
@@ -30,21 +31,6 @@ _log = logging.getLogger(__name__)
 
 _MANY = 16
 """Lost videos from which on a process judges all by its own."""
-
-
-class Batch(NamedTuple):
-    """What a step works on; N clips of T segments."""
-
-    clips: torch.Tensor
-    """(N, T, 5, H, W, 3) uint8 RGB, on the loader's device: DALI's own memory, not a copy."""
-    labels: torch.Tensor
-    """(N,) int64, on the CPU; of the mirrored class where a clip was mirrored."""
-    indices: torch.Tensor
-    """(N,) int64, on the CPU: rows in the list, from 0, blank lines not counted."""
-    frame_numbers: torch.Tensor
-    """(N, T, 5) int64, on the CPU: the frames that were decoded, from 0."""
-    views: torch.Tensor
-    """(N,) int64, on the CPU: which of its video's views each clip is, from 0."""
 
 
 class Loader:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import tdn
 from tdn.config import Config
-from tdn.pipelines.loader import Batch
+from tdn.pipelines.batch import Batch
 from tdn.training.trainer import train
 
 
@@ -58,6 +58,7 @@ def run(config: Config, train_loader: ResidentLoader) -> None:
         return train_loader if split == "train" else train_loader.of_one_step()
 
     config.data.train_list = config.data.validation_list = "resident"
+    config.model.pretrained = None  # a file that need not be there; no time depends on weights
     former, tdn.create_loader = tdn.create_loader, create_loader  # type: ignore[assignment]
     try:
         with tempfile.TemporaryDirectory() as folder:

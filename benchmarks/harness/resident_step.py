@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdn.config import Config, OptimizerConfig
-from tdn.pipelines.loader import Batch
+from tdn.pipelines.batch import Batch
 from tdn.trained import create_network
 from tdn.training.optimizing.optimizers import create_optimizer
 from tdn.training.precision import Precision, choose_precision

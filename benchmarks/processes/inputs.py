@@ -58,6 +58,7 @@ DATA = {
     "epoch_clips": Value(168913, "the training list of Something-Something V2"),
     "clip_bytes": Value(88e3, "Something-Something V2 as published: 19.4 GB, 220,847 videos"),
 }
+CLIP_CPU = Value(0.03, "assumed: H.264, 8 segments")
 WHOLE = ("step_clips", "node_processes", "epoch_clips")
 
 
@@ -145,5 +146,7 @@ def of_manifest(path: Path) -> dict[str, Value]:
 def _clip_cpu() -> Value:
     """Of H.264 by this loader, as measured last."""
     wanted = {"source": "h264", "contestant": "ours", "segments": 8}
-    (found,) = (each for each in read_results(PIPELINE) if wanted.items() <= each.case.items())
-    return Value(found.values["cpu_s_per_clip"], f"{PIPELINE.name}: H.264, 8 segments")
+    for each in read_results(PIPELINE) if PIPELINE.exists() else ():
+        if wanted.items() <= each.case.items() and "cpu_s_per_clip" in each.values:
+            return Value(each.values["cpu_s_per_clip"], f"{PIPELINE.name}: H.264, 8 segments")
+    return CLIP_CPU

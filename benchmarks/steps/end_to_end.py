@@ -24,7 +24,7 @@ from benchmarks.steps.measurement import NO_TIME
 from benchmarks.steps.page_cache import cached_percent, forget, read
 from benchmarks.steps.peers import PUBLISHED, StepSize
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig, TrainingConfig
-from tdn.pipelines.loader import Batch
+from tdn.pipelines.batch import Batch
 
 SIZES = {
     "cuda": PUBLISHED,

@@ -21,7 +21,7 @@ from benchmarks.harness.rows import Row
 from benchmarks.harness.timing import quantiles
 from benchmarks.steps.launches import of_events
 from tdn.devices import resolve_device
-from tdn.pipelines.loader import Batch
+from tdn.pipelines.batch import Batch
 from tdn.training.clock import StepClock
 
 AHEAD = 5

@@ -29,16 +29,24 @@ class Budget:
         return Budget(part * self.left)
 
 
+AGAIN = 2.0
+"""Seconds after which what goes on all the same is told again: it may have caught the first."""
+
+
+class TooLongError(Exception):
+    """Its time is up. No OSError, which whoever looks for a file would take for that."""
+
+
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """End what takes longer, such as a compilation, by TimeoutError; in the main thread only."""
+    """End what takes longer, such as a compilation, by TooLongError; in the main thread only."""
 
     def end(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        raise TimeoutError(f"took more than {seconds:.0f} s")
+        raise TooLongError(f"took more than {seconds:.0f} s")
 
     former = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), AGAIN)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ GAPS = 3
 SIDE = {"cpu": 1024, "cuda": 8192}
 """Of the matrices whose product says what the device can do."""
 PRODUCTS = 9
+COPIED = {"cuda": 1 << 30, "cpu": 1 << 28}
+"""Bytes of the tensor whose copy says what the memory can do: more than caches hold."""
+CLOCKS = 2
 STEPS = 3
 """That are taken apart."""
 
@@ -57,6 +61,44 @@ class Part:
     def gap_ms(self) -> float:
         """What it takes beyond the ideal."""
         return self.ms - self.ideal_ms
+
+
+class Rates:
+    """What the device can do: measured once, for all peers of a run.
+
+    Args:
+        device: Where.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device.type
+        self._products: dict[tuple[torch.dtype, bool], float] = {}
+
+    @cached_property
+    def copy(self) -> float:
+        """Bytes a second of a copy, read and written: of several measurements the fastest."""
+        return 1e9 * max(self._clock().copy for _ in range(CLOCKS))
+
+    def matrix(self, precision: Precision) -> float:
+        """Floating-point operations a second of large matrix products.
+
+        Convs may round to TF32 where matrix products by themselves do not: nearly all operations of
+        a step are theirs.
+        """
+        former = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+        try:
+            with precision.autocast():
+                one = torch.ones(1, 1, device=self._device)
+                key = (one @ one).dtype, torch.backends.cudnn.allow_tf32
+            if key not in self._products:
+                self._products[key] = matrix_rate(self._clock(), precision)
+            return self._products[key]
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = former
+
+    def _clock(self) -> Clock:
+        return Clock(self._device, COPIED[self._device])
 
 
 def matrix_rate(clock: Clock, precision: Precision) -> float:
@@ -97,7 +139,7 @@ class _Ledger(TorchDispatchMode):
         flops = 0
         if (formula := flop_registry.get(func.overloadpacket)) is not None:
             flops = formula(*args, **kwargs, out_val=out)
-        moved = moved_bytes((args, kwargs, out))
+        moved = moved_bytes((args, kwargs, out)) + moved_bytes(_written(func, args))
         part.calls += 1
         part.flops += flops
         part.bytes += moved
@@ -105,12 +147,23 @@ class _Ledger(TorchDispatchMode):
         return out
 
 
+def _written(func: Any, args: Sequence[Any]) -> list[Any]:
+    """Arguments that an operator reads and also writes; gradients it would only scale."""
+    schema = zip(func._schema.arguments, args, strict=False)
+    return [
+        given
+        for known, given in schema
+        if known.alias_info and known.alias_info.is_write and known.name != "grads"
+    ]
+
+
 def moved_bytes(values: Any) -> int:
     """Of all tensors among them, each once: read or written.
 
     What a tensor shows again and again, as one that is expanded does, is moved once.
     """
-    tensors = {leaf.data_ptr(): leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)}
+    leaves = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    tensors = {(leaf.data_ptr(), leaf.nbytes): leaf for leaf in leaves}
     return sum(
         tensor.itemsize
         * math.prod(

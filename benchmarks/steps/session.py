@@ -15,7 +15,6 @@ import torch
 from benchmarks.clips.data import MEMORY, kept_folder
 from benchmarks.harness.common import described, progress, results_file, surroundings
 from benchmarks.harness.rows import Result, Row, results_of, write_results
-from benchmarks.harness.timing import Clock
 from benchmarks.steps import end_to_end
 from benchmarks.steps.limits import Budget
 from benchmarks.steps.losses import LossCheck
@@ -32,7 +31,7 @@ from benchmarks.steps.peers import (
     StepSize,
     take_turn,
 )
-from benchmarks.steps.roofline import matrix_rate, roofline_rows, take_apart
+from benchmarks.steps.roofline import Rates, roofline_rows, take_apart
 from benchmarks.steps.trainee import Trainee
 
 STEP = ("model", "segments", "pixels", "clips", "peer", "precision")
@@ -46,8 +45,8 @@ SIZES = {
     "cpu": (StepSize("tdn_resnet50", 8, 112, 1), StepSize("tdn_resnet18", 8, 112, 1)),
 }
 CACHES = ("warm", "cold")
-COPIED = {"cuda": 1 << 30, "cpu": 1 << 26}
-RACE_WEIGHT = 10.0
+RACE_WEIGHTS = 40.0, 10.0
+"""Of the first size, which targets are of, and of others."""
 TURNS = 5
 """Of the whole step whose operators are taken apart."""
 
@@ -120,10 +119,11 @@ def jobs_of(options: argparse.Namespace, device: torch.device, folder: Path) -> 
     if "steps" in options.parts:
         for race in races:
             peers = ON_GPU if on_gpu else ON_CPU
-            yield _race_job(race, peers, peers)
+            yield _race_job(race, peers, peers, RACE_WEIGHTS[race is not races[0]])
     if "roofline" in options.parts:
+        rates = Rates(device)
         for peer in (PLAIN, OURS):
-            yield _roofline_job(peer if on_gpu else peer.without_gpu(), sizes[0], device)
+            yield _roofline_job(peer if on_gpu else peer.without_gpu(), sizes[0], device, rates)
     targeted, others = _file_jobs(options, device, folder) if "files" in options.parts else ([], [])
     compiled: list[list[Job]] = [[] for _ in races]
     if "steps" in options.parts and (on_gpu or options.compile):
@@ -139,13 +139,15 @@ def _compiled_jobs(race: Race, on_gpu: bool) -> list[Job]:
     """Each for itself, beside the reference of speed."""
     plain = PLAIN if on_gpu else PLAIN.without_gpu()
     peers = COMPILED_ON_GPU if on_gpu else COMPILED_ON_CPU
-    return [_race_job(race, (plain, peer), (peer,), compiles=True) for peer in peers]
+    weight = RACE_WEIGHTS[1]
+    return [_race_job(race, (plain, peer), (peer,), weight, compiles=True) for peer in peers]
 
 
 def _race_job(
     race: Race,
     peers: tuple[StepPeer, ...],
     wanted: tuple[StepPeer, ...],
+    weight: float,
     compiles: bool = False,
 ) -> Job:
     """Peers that take turns; rows of some of them."""
@@ -155,19 +157,17 @@ def _race_job(
         return [row for row in race.rows(peers, budget) if row["peer"] in names]
 
     case = place(wanted[0], race.size)
-    return Job("training", STEP, RACE_WEIGHT, work, case, compiles)
+    return Job("training", STEP, weight, work, case, compiles)
 
 
-def _roofline_job(peer: StepPeer, size: StepSize, device: torch.device) -> Job:
+def _roofline_job(peer: StepPeer, size: StepSize, device: torch.device, rates: Rates) -> Job:
     case = place(peer, size) | {"operator": "all"}
 
     def work(budget: Budget) -> list[Row]:
         if budget.left < 0:
             return [case | {"left_out": NO_TIME}]
-        clock = Clock(device.type, COPIED[device.type])
-        copy = 1e9 * clock.copy
         trainee = Trainee(peer, size, device)
-        rate = matrix_rate(clock, take_turn(peer, device))
+        rate, copy = rates.matrix(take_turn(peer, device)), rates.copy
         for _ in range(TURNS):
             trainee.turn(1)
         parts = take_apart(trainee.whole_step, device.type, rate, copy)

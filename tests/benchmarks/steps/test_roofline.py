@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
+from benchmarks.steps import roofline
 from benchmarks.steps.launches import covered, of_events
 from benchmarks.steps.peers import OURS, StepSize, make_step
 from benchmarks.steps.roofline import MARK, marked_ms, moved_bytes, take_apart
+from tdn.training.precision import choose_precision
 
 CPU = torch.device("cpu")
 TINY = StepSize("tdn_resnet10", 2, 48, 1)
@@ -27,6 +29,31 @@ def test_a_product_of_matrices_and_a_sum_by_hand():
     assert (total.flops, total.bytes) == (0, 4 * 65)
     assert total.ideal_ms == pytest.approx(0.26)
     assert product.ms > 0
+
+
+def test_what_is_written_in_place_is_read_as_well():
+    a, b = torch.randn(64), torch.randn(64)
+    parts = take_apart(lambda: a.add_(b).relu_(), "cpu", rate=1e9, copy=1e9)
+    assert parts["aten.add_"].bytes == 3 * 256
+    assert parts["aten.relu_"].bytes == 2 * 256
+    weights, momenta = ([torch.zeros(64)] for _ in range(2))
+    numbers = {"weight_decay": 0.0, "momentum": 0.9, "lr": 0.1, "dampening": 0.0}
+    flags = {"nesterov": False, "maximize": False, "is_first_step": False}
+    parts = take_apart(
+        lambda: torch._fused_sgd_(weights, [b], momenta, **numbers, **flags), "cpu", 1e9, 1e9
+    )
+    assert parts["aten._fused_sgd_"].bytes == 5 * 256
+
+
+def test_all_peers_are_measured_by_the_same_rates(monkeypatch):
+    made = []
+    monkeypatch.setattr(roofline, "Clock", lambda *_: made.append(1) or SimpleNamespace(copy=7.0))
+    monkeypatch.setattr(roofline, "matrix_rate", lambda *_: 5.0)
+    rates = roofline.Rates(torch.device("cpu"))
+    precision = choose_precision("fp32", torch.device("cpu"))
+    for _ in range(2):
+        assert (rates.copy, rates.matrix(precision)) == (7e9, 5.0)
+    assert len(made) == roofline.CLOCKS + 1
 
 
 def test_both_passes_and_the_update_are_taken_apart():
