@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.harness.common import aligned
 from benchmarks.harness.rows import LESS, MORE, REASONS, Result, read_all, read_results
+from benchmarks.harness.timing import MEDIAN
 from tdn.errors import UserError
 
 TOLERANCE = 0.05
@@ -51,8 +52,6 @@ FEW = 5
 """Turns of a run that does not say how many it had."""
 QUANTILES = 1.683
 """Standard deviations between the 20 % and the 80 % quantile."""
-MEDIAN = 1.2533
-"""Standard error of a median over that of a mean."""
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ import tdn
 from benchmarks import trainer_overhead
 from benchmarks.clips.data import CLASSES, Recipe, make_clips
 from benchmarks.clips.peers import training_planner
-from benchmarks.compare import MEDIAN, Change, compare
+from benchmarks.compare import Change, compare
 from benchmarks.harness import yardsticks
 from benchmarks.harness.common import surroundings
 from benchmarks.harness.resident_step import resident_batch
 from benchmarks.harness.rows import Result, Row, results_of, write_results
+from benchmarks.harness.timing import MEDIAN
 from tdn.config import Config, DataConfig, LoggingConfig, ModelConfig
 from tdn.config_loading import load_config
 from tdn.kernels.short_term_stem import short_term_stem

@@ -31,11 +31,10 @@ import torch
 
 import tdn
 from benchmarks.clips.data import CLASSES, Recipe, kept_folder, make_clips
-from benchmarks.clips.measurement import FOREIGN
 from benchmarks.harness.common import aligned, described, progress, results_file, surroundings
 from benchmarks.harness.rows import Result, Row, results_of, write_results
 from benchmarks.harness.timing import quantiles
-from benchmarks.harness.usage import Usage
+from benchmarks.harness.usage import Usage, is_doubtful
 from benchmarks.steps.measurement import step_values as columns_of
 from benchmarks.steps.peers import OURS, StepSize
 from benchmarks.steps.trainee import Trainee, take_turns
@@ -107,7 +106,7 @@ def loader_values(folder: Path, workers: int, device: str, options: argparse.Nam
         "clips_per_s_low": round(low, 2),
         "clips_per_s_high": round(high, 2),
         "foreign_cores": round(others, 2),
-        "doubtful": others > FOREIGN,
+        "doubtful": is_doubtful(others),
     }
 
 

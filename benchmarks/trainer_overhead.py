@@ -46,6 +46,7 @@ from benchmarks.harness.common import results_file, surroundings, synchronise
 from benchmarks.harness.resident_run import ResidentLoader, run
 from benchmarks.harness.resident_step import BareStep, configured_step, resident_batch
 from benchmarks.harness.rows import results_of, write_results
+from benchmarks.harness.timing import MEDIAN
 from benchmarks.harness.usage import Usage
 from tdn.config import Config
 from tdn.config_loading import load_config
@@ -160,7 +161,7 @@ def summary(turns: Turns) -> dict[str, float]:
         theirs = [getattr(cost, kind) for cost in bare]
         beside = [(a + b) / 2 for a, b in pairwise(theirs)]
         ratios = [100 * (own / other - 1) for own, other in zip(mine, beside, strict=True)]
-        spread = statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
+        spread = MEDIAN * statistics.stdev(ratios) / math.sqrt(len(ratios)) if mine[1:] else 0.0
         found |= {
             f"{kind}_ms_trainer": round(statistics.median(mine), 3),
             f"{kind}_ms_bare": round(statistics.median(theirs), 3),

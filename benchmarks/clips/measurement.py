@@ -15,12 +15,10 @@ from benchmarks.clips.contestants import Contestant, Feed
 from benchmarks.clips.gpu import EngineLoad
 from benchmarks.clips.peers import training_planner
 from benchmarks.harness.common import described, synchronise
-from benchmarks.harness.usage import Usage, gpu_memory
+from benchmarks.harness.usage import Usage, gpu_memory, is_doubtful
 from tdn.config import Config
 
 Row = dict[str, object]
-FOREIGN = 0.1
-"""Cores that others may keep busy before a time is doubted."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ def summary(turns: Sequence[Turn], encoded: float) -> Row:
         "turns": len(turns),
         "clips": sum(turn.clips for turn in turns),
         "foreign_cores": round(foreign, 2),
-        "doubtful": foreign > FOREIGN,
+        "doubtful": is_doubtful(foreign),
     }
     if memory := max(turn.gpu_memory for turn in turns):
         row["gpu_memory_mb"] = round(memory / 1e6)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import torch
 
+MEDIAN = 1.2533
+"""Standard error of a median over that of a mean."""
 COPIED = 1 << 30
 """Bytes of the tensor whose copy says what the memory can do."""
 COPIES = 25

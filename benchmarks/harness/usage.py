@@ -9,9 +9,15 @@ from pathlib import Path
 
 import torch
 
+from tdn.machine import usable_cores
+
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _BUSY = (0, 1, 2, 5, 6, 7)
 """Columns of /proc/stat: user, nice, system, both kinds of interrupts, and stolen time."""
+
+
+LEAST_FOREIGN, FOREIGN = 0.1, 0.05
+"""Cores that others may keep busy, and the part of all usable ones."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,14 @@ class Usage:
 
     @property
     def foreign(self) -> float:
-        """Cores that others kept busy, on average."""
-        return max(0.0, self.machine - self.own) / self.wall
+        """Cores that others kept busy, on average, beyond those that are theirs alone."""
+        theirs = (os.cpu_count() or 1) - usable_cores()
+        return max(0.0, (self.machine - self.own) / self.wall - theirs)
+
+
+def is_doubtful(foreign: float) -> bool:
+    """Whether others kept so many cores busy that a time is to be doubted."""
+    return foreign > max(LEAST_FOREIGN, FOREIGN * usable_cores())
 
 
 def descendants(of: int | None = None) -> list[int]:
@@ -54,6 +66,11 @@ def descendants(of: int | None = None) -> list[int]:
         found += mine
         queue += mine
     return found
+
+
+def age() -> float:
+    """Seconds since this process began."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - _TICK * int(_fields(os.getpid())[19])
 
 
 def _fields(process: int) -> list[str]:

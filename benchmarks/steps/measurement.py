@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from benchmarks.clips.measurement import FOREIGN
 from benchmarks.harness.common import described
 from benchmarks.harness.rows import Row
 from benchmarks.harness.timing import quantiles
+from benchmarks.harness.usage import is_doubtful
 from benchmarks.steps.launches import gpu_values
 from benchmarks.steps.limits import Budget, limited
 from benchmarks.steps.losses import LossCheck
@@ -75,6 +75,8 @@ class Race:
             if values is None:
                 values = step_values(trainees[peer.name], self.size)
                 values |= comparison(trainees[peer.name], reference)
+                values |= {"loss_clips": self.check.size.clips}
+                values |= {"loss_pixels": self.check.size.pixels}
                 if self.device.type == "cuda":
                     values |= _profiled(trainees[peer.name])
             rows.append(place(peer, self.size) | values)
@@ -149,7 +151,7 @@ def step_values(trainee: Trainee, size: StepSize) -> Row:
         **{name: round(mb, 1) for name, mb in trainee.memory_mb.items()},
         "gradient_mb": round(trainee.gradient_bytes / 1e6, 3),
         "foreign_cores": round(foreign, 2),
-        "doubtful": foreign > FOREIGN,
+        "doubtful": is_doubtful(foreign),
     }
     if times.cpu_ms:
         row["cpu_ms"] = round(statistics.median(times.cpu_ms), 3)

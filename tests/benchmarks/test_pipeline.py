@@ -14,6 +14,7 @@ from benchmarks.clips.checks import TOLERANCE, check
 from benchmarks.clips.data import FRAMES, SOURCES, Recipe, make_clips, missing_encoder, render
 from benchmarks.clips.peers import PeerDataset, training_planner
 from benchmarks.clips.table import report
+from benchmarks.harness import usage
 from benchmarks.harness.rows import read_results
 from benchmarks.harness.usage import Usage, descendants
 from tdn.config import Config, DataConfig, ModelConfig
@@ -226,7 +227,9 @@ def test_cpu_time_of_child_processes_counts():
     assert used.foreign <= used.machine / used.wall
 
 
-def test_speed_is_the_median_turn_and_cpu_time_that_of_a_clip():
+def test_speed_is_the_median_turn_and_cpu_time_that_of_a_clip(monkeypatch):
+    monkeypatch.setattr(usage, "usable_cores", lambda: 2)
+    monkeypatch.setattr(usage.os, "cpu_count", lambda: 2)
     turns = [
         measurement.Turn(10, 1000, Usage(wall, 4.0, 4.5), 0.5, 0, {}) for wall in (1.0, 2.0, 5.0)
     ]
@@ -236,6 +239,8 @@ def test_speed_is_the_median_turn_and_cpu_time_that_of_a_clip():
     assert found["input_gb_per_s"] == 0.005
     assert found["foreign_cores"] == 0.25
     assert found["doubtful"]
+    monkeypatch.setattr(usage.os, "cpu_count", lambda: 3)  # a core that others may have
+    assert measurement.summary(turns, encoded=1e6)["foreign_cores"] == 0
 
 
 def test_engines_are_averaged():

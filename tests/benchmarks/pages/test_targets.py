@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from benchmarks import training
@@ -86,6 +88,13 @@ def test_targets_are_met_missed_or_not_measured():
     assert cpu.verdict == "not measured"
     assert "MISSED by 0.10x" in training.report(results)
     assert training.is_good(results)
+    other = dict(GPU, device="another GPU")
+    former = dataclasses.replace(results[3], where=other, values={"ratio": 9.0})
+    assert judge([former, *results]) == judge(results)
+    cpu_step = {"ratio": 1.31, "ratio_low": 1.0, "ratio_high": 1.6, "rounds": 7}
+    case = dict(results[0].case, peer="ours", pixels=112)
+    assert "noise" in judge([Result("training", case, cpu_step, {})])[-1].verdict
+    assert judge([Result("training", dict(case, pixels=64), cpu_step, {})])[-1].measured == "-"
     noisy = [*results, gpu_files(MEMORY, "none", stall_percent=-1.5)]
     _, _, _, jpeg, video, _ = judge(noisy)
     assert jpeg.verdict == "not decided, noise is 1.50 %"
