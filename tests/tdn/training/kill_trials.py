@@ -189,6 +189,10 @@ def assert_same_end(trial: Trial, whole: Trial) -> None:
     assert not {name for name in leftovers if "partial" not in name}
 
 
+def _written_after(file: Path, moment: float) -> bool:
+    return file.exists() and file.stat().st_mtime > moment
+
+
 def main() -> int:
     """What torchrun starts: ``tdn train``, in which one process may stall and meet a mistake."""
     from tdn.cli import main as command_line
@@ -203,7 +207,8 @@ def main() -> int:
         def failing(self: Loader) -> Iterator[object]:
             for number, batch in enumerate(batches(self)):
                 if number == MISTAKE and os.environ["RANK"] == "1":
-                    while not Path(run, "stall.txt").exists():
+                    began = time.time()  # a busy machine may have stalled before
+                    while not _written_after(Path(run, "stall.txt"), began):
                         time.sleep(0.02)
                     raise UserError("clip 1.mp4: gone")
                 yield batch
