@@ -89,7 +89,7 @@ ON_CPU = (
          ("--clips", "10000"), timed=False, with_device=False),
     Part("gate", 0.07, timed=False, with_device=False),
     Part("trainer_overhead", 0.07, ("--rounds", "12"), ("--rounds", "3"), timed=False),
-    Part("trainer_overhead", 0.06, ("--processes", "2", "--rounds", "8"), ("--rounds", "3"),
+    Part("trainer_overhead", 0.06, ("--processes", "2", "--rounds", "6"), ("--rounds", "3"),
          "2-processes", timed=False),
     Part("scaling", 0.06, ("--rounds", "10"), ("--rounds", "3"), timed=False),
     Part("growth", 0.10, quick=("--steps", "1", "--epochs", "1"), with_data=True),

@@ -72,9 +72,14 @@ def _bars(
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.margins(x=0.15)
+    _fit(axes, len(names))
+
+
+def _fit(axes: Axes, bars: int) -> None:
+    """Make room for the names of so many bars."""
     figure = axes.get_figure(root=True)
     assert figure is not None  # it has been drawn on
-    figure.set_size_inches(SIZE[0], max(SIZE[1], 0.8 + 0.2 * len(names)))
+    figure.set_size_inches(SIZE[0], max(SIZE[1], 0.8 + 0.2 * bars))
 
 
 def _training(axes: Axes, results: Sequence[Result]) -> None:
@@ -115,6 +120,7 @@ def _roofline(axes: Axes, results: Sequence[Result]) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("ms in a training step")
     axes.legend(frameon=False)
+    _fit(axes, len(names))
 
 
 def _from_files(axes: Axes, results: Sequence[Result]) -> None:

@@ -73,6 +73,7 @@ STEPS: Mapping[str, Column] = {
 }
 SPLIT: Mapping[str, Column] = {
     **SIZE,
+    "clips": case("clips"),
     "who": case("peer"),
     "in": case("precision"),
     "clips/s": value("clips_per_s"),
@@ -85,6 +86,7 @@ SPLIT: Mapping[str, Column] = {
 }
 FROM_FILES: Mapping[str, Column] = {
     **SIZE,
+    "clips": case("clips"),
     "source": case("source"),
     "page cache": case("cache"),
     "ms from memory": value("memory_ms", ".0f"),
@@ -94,6 +96,8 @@ FROM_FILES: Mapping[str, Column] = {
     "ms of copies": value("copy_ms"),
     "clips/s": value("clips_per_s"),
     "clips/s of the loader alone": value("loader_clips_per_s"),
+    "GPU busy %": value("gpu_busy_percent", ".0f"),
+    "launches": value("launches", ".0f"),
 }
 PIPELINE: Mapping[str, Column] = {
     "source": case("source"),
@@ -290,18 +294,26 @@ def unmeasured(results: Sequence[Result]) -> str:
     """Of which there are no numbers of a GPU, and of which none of a CPU."""
     parts = []
     for device, names in (("a GPU", GPU_PARTS), ("a CPU", CPU_PARTS)):
-        on_gpu = device == "a GPU"
-        measured = {
-            result.benchmark
-            for result in results
-            if ("cuda" in result.where) == on_gpu and not any(r in result.values for r in REASONS)
+        here = [each for each in results if ("cuda" in each.where) == (device == "a GPU")]
+        lacking = {
+            text: _lacking([each for each in here if each.benchmark == name])
+            for name, text in names.items()
         }
-        missing = [text for name, text in names.items() if name not in measured]
+        missing = [f"{text}{part}" for text, part in lacking.items() if part is not None]
         if missing:
-            none = len(missing) == len(names)
+            none = set(lacking.values()) == {""}
             begin = f"On {device} **nothing** was measured yet" if none else f"Not yet on {device}"
             parts.append(f"{begin}: {', '.join(missing)}.")
     return "\n".join(parts) or "On a GPU and on a CPU all has been measured."
+
+
+def _lacking(rows: Sequence[Result]) -> str | None:
+    """How much of a benchmark's rows is missing: "" for all of ours, None for nothing."""
+    missing = [row for row in rows if any(reason in row.values for reason in REASONS)]
+    if not any(row.ours and row not in missing for row in rows):
+        return ""
+    left_out = [row for row in missing if row.ours and "absent" not in row.values]
+    return f" ({len(left_out)} of {len(rows)} cases)" if left_out else None
 
 
 CPU_PARTS = {

@@ -131,6 +131,10 @@ def test_what_lacks_on_a_device_is_named():
     assert "kernels" in on_gpu
     assert on_cpu.startswith("Not yet on a CPU: roofline")
     assert "training steps" not in on_cpu
+    left_out = Result("training", dict(step().case, segments=16), {"left_out": "no time"}, WHERE)
+    told = TABLES["unmeasured"]([step(), left_out])
+    assert "training steps (1 of 2 cases)" in told
+    assert "training steps," in TABLES["unmeasured"]([step("released code")])
 
 
 def grown(along, number, benchmark="growth", **given):

@@ -74,12 +74,20 @@ def copying_the_state(update: Callable[..., Any]) -> Callable[..., Any]:
     ],
     ids=gate.PARTS,
 )
-def test_a_loss_is_caught(part, place, name, slower):
+def test_a_loss_is_caught(part, place, name, slower, monkeypatch):
+    attempts = range(1, gate.ATTEMPTS + 1)
+    monkeypatch.setattr(gate, "ATTEMPTS", 1)
     with mock.patch.object(place, name, slower(getattr(place, name))):
-        assert any(
-            gate.judge(gate.measure(part, attempt * gate.ROUNDS)).verdict == "worse"
-            for attempt in range(1, gate.ATTEMPTS + 1)
-        )
+        assert any(gate.verdict(part, n * gate.ROUNDS)[0] == "worse" for n in attempts)
+
+
+def test_a_loss_fails_the_command(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gate, "PARTS", {"block": gate.block})
+    monkeypatch.setattr(gate, "measure", lambda *_: row(0.6, 0.02))
+    assert gate.main(["--output", str(tmp_path / "rows.jsonl")]) == 1
+    assert "worse" in capsys.readouterr().out
+    monkeypatch.setattr(gate, "measure", lambda *_: row(1.0, 0.02))
+    assert gate.main([]) == 0
 
 
 def test_yardsticks_do_what_ours_does():
