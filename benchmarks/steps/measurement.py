@@ -58,16 +58,18 @@ class Race:
             for peer in peers
             if (trainee := self._set_up(peer, budget)) is not None
         }
-        ready = list(trainees.values())
-        try:
-            take_turns(
-                ready,
-                self.options.rounds,
-                self.options.steps,
-                lambda number: number < LEAST_ROUNDS or budget.left > 0,
-            )
-        except Exception as error:  # such as memory that no longer suffices
-            self._failures |= {name: {"error": described(error)} for name in trainees}
+
+        def on_failure(trainee: Trainee, error: Exception) -> None:
+            self._failures[trainee.peer.name] = {"error": described(error)}
+            del trainees[trainee.peer.name]
+
+        take_turns(
+            list(trainees.values()),
+            self.options.rounds,
+            self.options.steps,
+            lambda number: number < LEAST_ROUNDS or budget.left > 0,
+            on_failure=on_failure,
+        )
         reference = trainees.get(peers[0].name)
         rows = []
         for peer in peers:

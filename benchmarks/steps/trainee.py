@@ -127,6 +127,7 @@ def take_turns(
     steps: int,
     go_on: Callable[[int], object] = lambda _: True,
     splits: int = SPLITS,
+    on_failure: Callable[[Trainee, Exception], object] | None = None,
 ) -> None:
     """Rounds in which everybody has a turn, each round begun by another one, back and forth.
 
@@ -136,16 +137,24 @@ def take_turns(
         steps: Of a turn.
         go_on: Asked before each round, with how many there were.
         splits: Rounds with a further turn whose steps are split.
+        on_failure: Told of a trainee that fails, which has no further turns; else all end.
     """
+    ready = list(trainees)
     for number in range(rounds):
         if not go_on(number):
             break
-        first = number // 2 % max(1, len(trainees))
-        order = trainees[first:] + trainees[:first]
+        first = number // 2 % max(1, len(ready))
+        order = ready[first:] + ready[:first]
         for trainee in order[:: 1 if number % 2 == 0 else -1]:
-            trainee.turn(steps)
-            if number < splits:
-                trainee.split_turn(steps)
+            try:
+                trainee.turn(steps)
+                if number < splits:
+                    trainee.split_turn(steps)
+            except Exception as error:  # such as memory that no longer suffices
+                if on_failure is None:
+                    raise
+                ready.remove(trainee)
+                on_failure(trainee, error)
 
 
 def _milliseconds(begin: float | torch.cuda.Event, end: float | torch.cuda.Event) -> float:

@@ -119,6 +119,18 @@ def test_a_peer_that_fails_or_has_no_time_does_not_end_the_run(monkeypatch):
     rows = Race(TINY, CPU, OPTIONS, check).rows((plain, compiled, ours), Budget(100))
     assert [row.get("error") for row in rows] == [None, "RuntimeError: no compiler", None]
     assert rows[2]["ratio"] > 0
+    with monkeypatch.context() as patch:
+        turn = trainee.Trainee.turn
+
+        def out_of_memory(self, steps):
+            if self.peer == ours:
+                raise MemoryError("no more of it")
+            turn(self, steps)
+
+        patch.setattr(trainee.Trainee, "turn", out_of_memory)
+        rows = Race(TINY, CPU, OPTIONS, check).rows((plain, ours), Budget(100))
+        assert rows[0]["ratio"] == 1
+        assert rows[1]["error"] == "MemoryError: no more of it"
     rows = Race(TINY, CPU, OPTIONS, check).rows((slow,), Budget(0.2))
     assert "TooLongError" in rows[0]["error"]
     rows = Race(TINY, CPU, OPTIONS, check).rows((plain, ours), Budget(-1))
