@@ -11,6 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
         tree = read_yaml(path)
         _check_keys(path, tree)
         words = ["--config", str(path), *words] if tree else words
-    parser = config_parser()
+    parser = reading_parser()
     try:
         values = vars(parser.instantiate(parser.parse_args(words)))
     except ArgumentError as error:
@@ -87,6 +88,12 @@ def config_parser(prog: str = "tdn", description: str | None = None) -> Argument
     parser.add_argument("--config", action="config", help="YAML file with any of the keys below.")
     parser.add_class_arguments(Config)
     return parser
+
+
+@cache
+def reading_parser() -> ArgumentParser:
+    """``config_parser``, made once, which takes longer than reading a file: not to be changed."""
+    return config_parser()
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentError
 import tdn
 from tdn.checkpoint import LoadReport, read_content
 from tdn.config import Config, ModelConfig
-from tdn.config_loading import check_config, config_parser
+from tdn.config_loading import check_config, reading_parser
 from tdn.errors import UserError
 from tdn.network import Network
 from tdn.pipelines.sources.listing import read_class_names
@@ -103,7 +103,7 @@ def recorded_config(checkpoint: str | Path) -> Config:
             f"{checkpoint}: holds no configuration, as checkpoints of other programs; give the "
             "network's with --config"
         )
-    parser = config_parser()
+    parser = reading_parser()
     try:
         values = vars(parser.instantiate(parser.parse_object(_known(tree, Config))))
     except ArgumentError as error:

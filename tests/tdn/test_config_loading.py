@@ -237,3 +237,18 @@ def test_a_wrong_type_is_answered_as_a_wrong_value():
     ):
         of_value, of_type = refusal(None, f"--{key}={value}"), refusal(None, f"--{key}={wrong}")
         assert of_value.split("; give ")[1] == of_type.split("; give ")[1]
+
+
+def test_what_is_read_belongs_to_its_reader(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {num_classes: 3}\noptimizer: {multipliers: {stage1: {lr: 0.1}}}\n")
+    given = []
+    for _ in range(2):
+        config = load_config(path)
+        given.append(config_to_dict(config))
+        config.data.scales.append(2.0)
+        config.data.flip_labels[0] = 1
+        config.optimizer.multipliers["stage1"]["lr"] = 5.0
+        config.schedule.milestones.clear()
+        config.training.checkpoint_stages.append(1)
+    assert given[0] == given[1]
