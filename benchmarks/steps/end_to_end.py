@@ -36,7 +36,7 @@ TURN_SECONDS = {"cuda": 1.5, "cpu": 1.0}
 """That a turn takes at least,"""
 LEAST_STEPS = 4
 """and has."""
-WARM_UP = 3
+WARM_UP, TIMED = 3, 3
 MOST_CACHED = 10.0
 """Percent of cold files that may lie in memory."""
 
@@ -68,20 +68,21 @@ def measure_source(
     rounds: int,
     threads: int,
     budget: Budget,
-) -> list[Row]:
-    """A row for each state of the page cache, "warm" or "cold"."""
+) -> Iterator[list[Row]]:
+    """The rows so far, one for each state of the page cache, "warm" or "cold"."""
     if encoder := missing_encoder(form_of(source)):
         reason = f"PyAV has no encoder {encoder} here"
-        return [case(size, source, cache) | {"left_out": reason} for cache in caches]
+        yield [case(size, source, cache) | {"left_out": reason} for cache in caches]
+        return
+    rows: list[Row] = [case(size, source, cache) | {"left_out": NO_TIME} for cache in caches]
+    yield rows
     if budget.left < 0:
-        return [case(size, source, cache) | {"left_out": NO_TIME} for cache in caches]
+        return
     config = _config(size, device, threads)
     batch = resident_batch(config, device)
     steps = steps_of_a_turn(config, batch, device)
     listed, paths = copied_clips(folder, source, size.clips * batches_of_a_turn(steps))
-    rows = []
-    for cache in caches:
-        values: Row = {"left_out": NO_TIME}
+    for number, cache in enumerate(caches):
         if budget.left > 0:
             try:
                 # The trainer's configuration names no files in the end: each run has its own.
@@ -89,8 +90,8 @@ def measure_source(
                 values = _stall(config, paths, batch, cache, rounds, steps)
             except Exception as error:  # whatever a decoder has to say
                 values = {"error": described(error)}
-        rows.append(case(size, source, cache) | values)
-    return rows
+            rows[number] = case(size, source, cache) | values
+            yield rows
 
 
 def _stall(
@@ -132,14 +133,16 @@ def loader_speed(batches: Iterator[Batch], clips: int, steps: int, device: torch
 
 def steps_of_a_turn(config: Config, batch: Batch, device: torch.device) -> int:
     """As many as take the time of a turn."""
+    torch.backends.cudnn.benchmark = True  # as in training; who compares losses does without
     step = configured_step(config, batch, device)
     for _ in range(WARM_UP):
         step()
     synchronise(device.type)
     began = time.perf_counter()
-    step()
+    for _ in range(TIMED):
+        step()
     synchronise(device.type)
-    taken = time.perf_counter() - began
+    taken = (time.perf_counter() - began) / TIMED
     return max(LEAST_STEPS, math.ceil(TURN_SECONDS[device.type] / taken))
 
 

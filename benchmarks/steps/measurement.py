@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +17,7 @@ from benchmarks.steps.launches import gpu_values
 from benchmarks.steps.limits import Budget, limited
 from benchmarks.steps.losses import LossCheck
 from benchmarks.steps.peers import StepPeer, StepSize
-from benchmarks.steps.trainee import PARTS, Trainee, take_turns
+from benchmarks.steps.trainee import PARTS, SPLITS, Trainee, in_turn
 
 LEAST_ROUNDS = 3
 """Even where time is short."""
@@ -39,58 +39,71 @@ class Race:
     device: torch.device
     options: argparse.Namespace
     check: LossCheck
+    _trainees: dict[str, Trainee] = field(default_factory=dict, init=False)
+    """By peer: those that take turns,"""
     _failures: dict[str, Row] = field(default_factory=dict, init=False)
-    """Of the peers that take turns: why one has no times."""
+    """and why others have no times."""
 
-    def rows(self, peers: Sequence[StepPeer], budget: Budget) -> list[Row]:
+    def rows(
+        self, peers: Sequence[StepPeer], budget: Budget, needed: Collection[str] = ()
+    ) -> Iterator[list[Row]]:
         """Set all up for whom there is time, compare their losses, and let them take turns.
 
         Args:
             peers: The first one is the reference of speed.
             budget: Nobody is set up, and no round but the first ones begins, when it is over.
+            needed: Names of peers that are set up all the same.
 
-        Returns:
-            A row for each peer, with "error", "wrong" or "left_out" where it has no times.
+        Yields:
+            A row for each peer, with "error", "wrong" or "left_out" where it has no times: before
+            the first round, after each, and at the end with what the profiler says.
         """
-        self._failures = {}
-        trainees = {
-            peer.name: trainee
-            for peer in peers
-            if (trainee := self._set_up(peer, budget)) is not None
-        }
+        self._trainees, self._failures = {}, {}
+        yield self._so_far(peers)
+        for peer in peers:
+            if budget.left < 0 and peer.name not in needed:
+                self._failures[peer.name] = {"left_out": NO_TIME}
+            elif (trainee := self._set_up(peer, budget)) is not None:
+                self._trainees[peer.name] = trainee
+        for number in range(self.options.rounds):
+            if number >= LEAST_ROUNDS and budget.left < 0:
+                break
+            for trainee in in_turn([*self._trainees.values()], number):
+                self._take_turn(trainee, number)
+            yield self._so_far(peers)
+        rows = self._so_far(peers)
+        if self.device.type == "cuda":
+            for row, peer in zip(rows, peers, strict=True):
+                if peer.name in self._trainees:
+                    row |= _profiled(self._trainees[peer.name])
+        yield rows
+        self._trainees = {}
 
-        def on_failure(trainee: Trainee, error: Exception) -> None:
+    def _take_turn(self, trainee: Trainee, number: int) -> None:
+        """One that fails, most likely for memory, takes part no more; the others go on."""
+        try:
+            trainee.turn(self.options.steps)
+            if number < SPLITS:
+                trainee.split_turn(self.options.steps)
+        except Exception as error:  # whatever a GPU has to say
             self._failures[trainee.peer.name] = {"error": described(error)}
-            del trainees[trainee.peer.name]
+            del self._trainees[trainee.peer.name]
 
-        take_turns(
-            list(trainees.values()),
-            self.options.rounds,
-            self.options.steps,
-            lambda number: number < LEAST_ROUNDS or budget.left > 0,
-            on_failure=on_failure,
-        )
-        reference = trainees.get(peers[0].name)
+    def _so_far(self, peers: Sequence[StepPeer]) -> list[Row]:
+        """Rows as the turns so far make them."""
+        reference = self._trainees.get(peers[0].name)
         rows = []
         for peer in peers:
-            values = self._failures.get(peer.name)
-            if values is None:
-                values = step_values(trainees[peer.name], self.size)
-                values |= comparison(trainees[peer.name], reference)
+            values = self._failures.get(peer.name, {"left_out": NO_TIME})
+            if (trainee := self._trainees.get(peer.name)) is not None and trainee.times.ms:
+                values = step_values(trainee, self.size) | comparison(trainee, reference)
                 values |= {"loss_clips": self.check.size.clips}
                 values |= {"loss_pixels": self.check.size.pixels}
-                if self.device.type == "cuda":
-                    values |= _profiled(trainees[peer.name])
             rows.append(place(peer, self.size) | values)
         return rows
 
     def _set_up(self, peer: StepPeer, budget: Budget) -> Trainee | None:
         """A trainee whose losses are right; else why there is none is noted."""
-        if peer.name in self._failures:
-            return None
-        if budget.left < 0:
-            self._failures[peer.name] = {"left_out": NO_TIME}
-            return None
         if failure := self.check.failure():
             self._failures[peer.name] = {"error": failure}
             return None

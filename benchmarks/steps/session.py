@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +47,8 @@ SIZES = {
 CACHES = ("warm", "cold")
 RACE_WEIGHTS = 40.0, 10.0
 """Of the first size, which targets are of, and of others."""
+NEEDED = PLAIN.name, OURS.name
+"""Peers that targets are of, compiled ones aside."""
 TURNS = 5
 """Of the whole step whose operators are taken apart."""
 
@@ -59,11 +61,17 @@ class Job(NamedTuple):
     """That say what was measured."""
     weight: float
     """Of its share in the time that is left."""
-    work: Callable[[Budget], list[Row]]
+    work: Callable[[Budget], Iterator[list[Row]]]
+    """Gives its rows, all of them each time that it knows more."""
     case: Row
-    """Of its row if it fails."""
+    """Of its row if it fails, or is not begun."""
     compiles: bool = False
     """Whether it needs a compiler, for a time that nobody knows: it may take all that is left."""
+
+    def results(self, rows: Sequence[Row], where: Row) -> list[Result]:
+        """Its rows in the form of files; one that is left out if there are none."""
+        rows = rows or [self.case | {"left_out": NO_TIME}]
+        return results_of(self.benchmark, self.columns, rows, where)
 
 
 def measure_all(options: argparse.Namespace) -> list[Result]:
@@ -84,15 +92,24 @@ def measure_all(options: argparse.Namespace) -> list[Result]:
         for number, job in enumerate(jobs):
             began = time.monotonic()
             share = 1.0 if job.compiles else job.weight / _weight(jobs[number:])
-            try:
-                rows = job.work(budget.share(share))
-            except Exception as error:  # whatever a GPU has to say
-                rows = [job.case | {"error": described(error)}]
-            results += results_of(job.benchmark, job.columns, rows, where)
-            write_results(output, results)
+            later = [result for job in jobs[number + 1 :] for result in job.results([], where)]
+            mine: list[Result] = []
+            for rows in _rows(job, budget.share(share)):
+                mine = job.results(rows, where)
+                write_results(output, [*results, *mine, *later])
+            results += mine
             _free(device, job.compiles)
             progress(f"{job.benchmark} {job.case}: {time.monotonic() - began:.0f} s")
     return results
+
+
+def _rows(job: Job, budget: Budget) -> Iterator[list[Row]]:
+    """All rows of a job, each time that it knows more; one with its error if it fails."""
+    yield []
+    try:
+        yield from job.work(budget)
+    except Exception as error:  # whatever a GPU has to say
+        yield [job.case | {"error": described(error)}]
 
 
 def _free(device: torch.device, compiled: bool) -> None:
@@ -119,7 +136,10 @@ def jobs_of(options: argparse.Namespace, device: torch.device, folder: Path) -> 
     if "steps" in options.parts:
         for race in races:
             peers = ON_GPU if on_gpu else ON_CPU
-            yield _race_job(race, peers, peers, RACE_WEIGHTS[race is not races[0]])
+            first = race is races[0]
+            yield _race_job(
+                race, peers, peers, RACE_WEIGHTS[not first], needed=NEEDED if first else ()
+            )
     if "roofline" in options.parts:
         rates = Rates(device)
         for peer in (PLAIN, OURS):
@@ -149,12 +169,14 @@ def _race_job(
     wanted: tuple[StepPeer, ...],
     weight: float,
     compiles: bool = False,
+    needed: Collection[str] = (),
 ) -> Job:
-    """Peers that take turns; rows of some of them."""
+    """Peers that take turns; rows of some of them, of those that are needed whatever they take."""
     names = {peer.name for peer in wanted}
 
-    def work(budget: Budget) -> list[Row]:
-        return [row for row in race.rows(peers, budget) if row["peer"] in names]
+    def work(budget: Budget) -> Iterator[list[Row]]:
+        for rows in race.rows(peers, budget, needed):
+            yield [row for row in rows if row["peer"] in names]
 
     case = place(wanted[0], race.size)
     return Job("training", STEP, weight, work, case, compiles)
@@ -163,15 +185,15 @@ def _race_job(
 def _roofline_job(peer: StepPeer, size: StepSize, device: torch.device, rates: Rates) -> Job:
     case = place(peer, size) | {"operator": "all"}
 
-    def work(budget: Budget) -> list[Row]:
+    def work(budget: Budget) -> Iterator[list[Row]]:
         if budget.left < 0:
-            return [case | {"left_out": NO_TIME}]
+            return
         trainee = Trainee(peer, size, device)
         rate, copy = rates.matrix(take_turn(peer, device)), rates.copy
         for _ in range(TURNS):
             trainee.turn(1)
         parts = take_apart(trainee.whole_step, device.type, rate, copy)
-        return roofline_rows(place(peer, size), parts, trainee.times.ms, rate, copy)
+        yield roofline_rows(place(peer, size), parts, trainee.times.ms, rate, copy)
 
     return Job("roofline", ROOFLINE, 3, work, case)
 
@@ -199,11 +221,11 @@ def _file_jobs(
 def _control_job(options: argparse.Namespace, device: torch.device, size: StepSize) -> Job:
     case = end_to_end.case(size, MEMORY, "none")
 
-    def work(budget: Budget) -> list[Row]:
+    def work(budget: Budget) -> Iterator[list[Row]]:
         if budget.left < 0:
-            return [case | {"left_out": NO_TIME}]
+            return
         rounds = _rounds_of_files(options)
-        return [case | end_to_end.control(size, device, rounds, options.threads)]
+        yield [case | end_to_end.control(size, device, rounds, options.threads)]
 
     return Job("from_files", FILES, 2, work, case)
 

@@ -127,9 +127,8 @@ def take_turns(
     steps: int,
     go_on: Callable[[int], object] = lambda _: True,
     splits: int = SPLITS,
-    on_failure: Callable[[Trainee, Exception], object] | None = None,
 ) -> None:
-    """Rounds in which everybody has a turn, each round begun by another one, back and forth.
+    """Rounds in which everybody has a turn, in the order of ``in_turn``.
 
     Args:
         trainees: Who takes part.
@@ -137,24 +136,21 @@ def take_turns(
         steps: Of a turn.
         go_on: Asked before each round, with how many there were.
         splits: Rounds with a further turn whose steps are split.
-        on_failure: Told of a trainee that fails, which has no further turns; else all end.
     """
-    ready = list(trainees)
     for number in range(rounds):
         if not go_on(number):
             break
-        first = number // 2 % max(1, len(ready))
-        order = ready[first:] + ready[:first]
-        for trainee in order[:: 1 if number % 2 == 0 else -1]:
-            try:
-                trainee.turn(steps)
-                if number < splits:
-                    trainee.split_turn(steps)
-            except Exception as error:  # such as memory that no longer suffices
-                if on_failure is None:
-                    raise
-                ready.remove(trainee)
-                on_failure(trainee, error)
+        for trainee in in_turn(trainees, number):
+            trainee.turn(steps)
+            if number < splits:
+                trainee.split_turn(steps)
+
+
+def in_turn(trainees: list[Trainee], number: int) -> list[Trainee]:
+    """The order of a round, from 0: each is begun by another one, back and forth."""
+    first = number // 2 % max(1, len(trainees))
+    order = trainees[first:] + trainees[:first]
+    return order[:: 1 if number % 2 == 0 else -1]
 
 
 def _milliseconds(begin: float | torch.cuda.Event, end: float | torch.cuda.Event) -> float:

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from benchmarks import training
 from benchmarks.clips.data import JPEG, MEMORY, SHORT_GOP
 from benchmarks.harness.rows import Result, read_results
-from benchmarks.steps import losses, peers, session, trainee
+from benchmarks.steps import end_to_end, losses, measurement, peers, session, trainee
 from benchmarks.steps.limits import Budget, TooLongError, limited
 from benchmarks.steps.losses import LossCheck
 from benchmarks.steps.measurement import Race
@@ -98,7 +99,7 @@ def test_nobody_is_judged_where_the_reference_fails(monkeypatch):
 
     monkeypatch.setattr(losses, "make_step", failing)
     race = Race(TINY, CPU, OPTIONS, LossCheck(TINY, CPU))
-    rows = race.rows(ON_CPU, Budget(100))
+    *_, rows = race.rows(ON_CPU, Budget(100))
     assert all("reference of the losses failed" in row["error"] for row in rows)
     failed = Result("training", {"peer": PLAIN.name}, {"error": "no memory"}, {})
     assert not training.is_good([failed])
@@ -116,25 +117,53 @@ def test_a_peer_that_fails_or_has_no_time_does_not_end_the_run(monkeypatch):
     plain, compiled, ours = (peer.without_gpu() for peer in (PLAIN, COMPILED, OURS))
     slow = dataclasses.replace(compiled, name="slow")
     check = LossCheck(TINY, CPU)
-    rows = Race(TINY, CPU, OPTIONS, check).rows((plain, compiled, ours), Budget(100))
+    *_, rows = Race(TINY, CPU, OPTIONS, check).rows((plain, compiled, ours), Budget(100))
     assert [row.get("error") for row in rows] == [None, "RuntimeError: no compiler", None]
     assert rows[2]["ratio"] > 0
-    with monkeypatch.context() as patch:
-        turn = trainee.Trainee.turn
-
-        def out_of_memory(self, steps):
-            if self.peer == ours:
-                raise MemoryError("no more of it")
-            turn(self, steps)
-
-        patch.setattr(trainee.Trainee, "turn", out_of_memory)
-        rows = Race(TINY, CPU, OPTIONS, check).rows((plain, ours), Budget(100))
-        assert rows[0]["ratio"] == 1
-        assert rows[1]["error"] == "MemoryError: no more of it"
-    rows = Race(TINY, CPU, OPTIONS, check).rows((slow,), Budget(0.2))
+    *_, rows = Race(TINY, CPU, OPTIONS, check).rows((slow,), Budget(0.2))
     assert "TooLongError" in rows[0]["error"]
-    rows = Race(TINY, CPU, OPTIONS, check).rows((plain, ours), Budget(-1))
-    assert all("left_out" in row for row in rows)
+    race = Race(TINY, CPU, OPTIONS, check)
+    *_, rows = race.rows((plain, compiled, ours), Budget(-1), needed={ours.name})
+    assert ["left_out" in row for row in rows] == [True, True, False]
+    assert rows[2]["ms"] > 0
+
+
+def test_rows_are_there_after_each_round_and_who_fails_leaves_the_others_theirs(monkeypatch):
+    class Failing(trainee.Trainee):
+        def turn(self, steps):
+            if self.peer.ours and self.times.ms:
+                raise RuntimeError("no memory")
+            super().turn(steps)
+
+    monkeypatch.setattr(measurement, "Trainee", Failing)
+    plain, ours, other = ON_CPU
+    other = dataclasses.replace(other, name="other", channels_last=False)
+    right = SimpleNamespace(
+        size=TINY, failure=lambda: None, losses=lambda _: [1.0], problem=lambda *_: None
+    )
+    race = Race(TINY, CPU, argparse.Namespace(rounds=3, steps=1), right)
+    before, first, *_, last = race.rows((plain, ours, other), Budget(100))
+    assert all("left_out" in row for row in before)
+    assert [row["rounds"] for row in first] == [1, 1, 1]
+    assert "no memory" in last[1]["error"]
+    assert last[0]["rounds"] == last[2]["rounds"] == 3
+    assert last[2]["ratio"] > 0
+
+
+def test_rows_of_jobs_that_are_not_begun_say_so_from_the_start(tmp_path, monkeypatch):
+    output = tmp_path / "rows.jsonl"
+
+    def work(budget):
+        seen.append([set(result.values) for result in read_results(output)])
+        yield [{"peer": "a", "ms": 1.0}]
+        raise RuntimeError("no memory")
+
+    seen: list[list[set[str]]] = []
+    jobs = [session.Job("training", ("peer",), 1.0, work, {"peer": peer}) for peer in "ab"]
+    monkeypatch.setattr(session, "jobs_of", lambda *_: jobs)
+    options = argparse.Namespace(device="cpu", threads=0, minutes=1, output=output, data=tmp_path)
+    session.measure_all(options)
+    assert seen == [[{"left_out"}, {"left_out"}], [{"error"}, {"left_out"}]]
 
 
 def test_what_takes_too_long_is_ended_and_nothing_else():
@@ -210,6 +239,22 @@ def test_on_a_gpu_what_targets_are_of_is_measured_before_anything_is_compiled():
     assert models == [size.model for size in peers.PUBLISHED for _ in peers.COMPILED_ON_GPU]
     assert kinds.count(JPEG) == kinds.count(SHORT_GOP) == sizes
     assert all(kinds.count(source) == 1 for source in training.ALL if source not in kinds[:first])
+
+
+def test_steps_of_a_turn_are_counted_as_they_train(monkeypatch):
+    """Several steps, whose convs are chosen by time although losses were compared before."""
+    taken = []
+
+    def step():
+        time.sleep(0.05)
+        taken.append(torch.backends.cudnn.benchmark)
+
+    monkeypatch.setattr(end_to_end, "configured_step", lambda *_: step)
+    monkeypatch.setattr(end_to_end, "TURN_SECONDS", {"cpu": 1.0})
+    torch.backends.cudnn.benchmark = False
+    assert 10 <= end_to_end.steps_of_a_turn(None, None, CPU) <= 20
+    assert all(taken)
+    assert len(taken) > end_to_end.WARM_UP + 1
 
 
 def test_mistakes(monkeypatch, capsys):
