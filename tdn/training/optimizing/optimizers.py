@@ -25,6 +25,7 @@ from tdn.errors import UserError
 from tdn.training.optimizing import lamb
 from tdn.training.optimizing.groups import NamedParameters, parameter_groups
 from tdn.training.optimizing.lamb import Lamb
+from tdn.training.optimizing.sgd import ChannelsLastSGD
 
 BETAS = (0.9, 0.999)
 """AdamW's decay rates (Loshchilov and Hutter 2019)."""
@@ -69,18 +70,21 @@ def create_optimizer(
     if config.backend == "apex" and obstacle is not None:
         raise UserError(f"optimizer.backend: apex, but {obstacle}")
     if config.backend == "torch" or obstacle is not None:
-        return OptimizerAndBackend(_torch_optimizer(config, groups), "torch")
+        return OptimizerAndBackend(_torch_optimizer(config, groups, device), "torch")
     return OptimizerAndBackend(_apex_optimizer(config, groups), "apex")
 
 
-def _torch_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
+def _torch_optimizer(
+    config: OptimizerConfig, groups: Groups, device: torch.device
+) -> torch.optim.Optimizer:
     if config.name == "adamw":
         return torch.optim.AdamW(
             groups, config.lr, BETAS, weight_decay=config.weight_decay, fused=True
         )
     if config.name == "lamb":
         return Lamb(groups, config.lr, config.weight_decay)
-    sgd = torch.optim.SGD(
+    on_cpu = device.type == "cpu" and config.momentum
+    sgd = (ChannelsLastSGD if on_cpu else torch.optim.SGD)(
         groups, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
     )
     if config.momentum:
