@@ -10,7 +10,9 @@ The gradients, with D that of the result and zero outside the clip:
     dw0 = sum of x[t-1] * D[t],    dw1 = sum of x[t] * D[t],    dw2 = sum of x[t+1] * D[t]
 
 Neighbours in time lie a whole image apart in memory, so three multiply-adds on shifted views
-need no copy; a library conv over time first has to permute the tensor there and back. The kernels
+need no copy; a library conv over time first has to permute the tensor there and back, except in
+channels_last, where the segments of a clip are the rows of one image that is H*W pixels wide: on a
+CPU oneDNN's depthwise conv takes that as it is. The kernels
 walk through the segments of a clip and keep both neighbours in registers, so that every value is
 read once.
 
@@ -62,17 +64,57 @@ class _TemporalConv(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, num_segments: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.num_segments = num_segments
+        if _suits_onednn(x, weight):
+            clips = _as_images_of_clips(x, num_segments)
+            out = torch.convolution(clips, weight.unsqueeze(-1), None, *_ALONG_T, len(weight))
+            return _as_images_of_segments(out, x)
         return _convolve(x, weight, num_segments)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
+        if _suits_onednn(x, weight):
+            dx, dw, _ = torch.ops.aten.convolution_backward(
+                *(_as_images_of_clips(v, ctx.num_segments) for v in (as_laid(grad, x), x)),
+                *(weight.unsqueeze(-1), None, *_ALONG_T, len(weight), (True, True, False)),
+            )
+            return _as_images_of_segments(dx, x), dw.view_as(weight), None
         dx = _convolve(grad, weight.flip(-1), ctx.num_segments)
         x, grad = (v.unflatten(0, (-1, ctx.num_segments)) for v in (x, grad))
         pairs = ((x[:, :-1], grad[:, 1:]), (x, grad), (x[:, 1:], grad[:, :-1]))
         sums = [(v * g).sum((0, 1, 3, 4), dtype=weight.dtype) for v, g in pairs]
         return dx, torch.stack(sums, dim=-1).view_as(weight), None
+
+
+_ALONG_T = ((1, 1), (1, 0), (1, 1), False, (0, 0))
+"""Stride, padding, dilation, and what a transposed conv would take."""
+
+
+def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether torch's conv needs no copy, has a fast form for so many groups, and is in fp32.
+
+    In channels_last the segments of a clip are one image with T rows of H*W pixels.
+    """
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and memory_format(x) == torch.channels_last
+        and torch.backends.mkldnn.is_available()
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _as_images_of_clips(x: Tensor, num_segments: int) -> Tensor:
+    """(N*T, C, H, W) in channels_last as (N, C, T, H*W)."""
+    rows = x.permute(0, 2, 3, 1).flatten(1, 2)
+    return rows.view(-1, num_segments, *rows.shape[1:]).permute(0, 3, 1, 2)
+
+
+def _as_images_of_segments(clips: Tensor, model: Tensor) -> Tensor:
+    """The way back, to the shape of the model."""
+    images, channels, height, width = model.shape
+    return clips.permute(0, 2, 3, 1).reshape(images, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _convolve(x: Tensor, weight: Tensor, num_segments: int) -> Tensor:

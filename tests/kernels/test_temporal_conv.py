@@ -49,6 +49,28 @@ def test_agrees_with_the_library_and_its_gradients(n, t, channels, height, width
     assert dx.is_contiguous(memory_format=layout)
 
 
+@pytest.mark.parametrize(("n", "t"), [(1, 8), (3, 4), (2, 1)])
+def test_in_float32_and_channels_last_too(n, t):
+    """On a CPU that is oneDNN's conv over an image with the segments as rows."""
+    x = images(n * t, 32, 5, 3, dtype=torch.float32, layout=torch.channels_last).requires_grad_()
+    weight = images(32, 1, 3, 1, dtype=torch.float32, seed=1).squeeze(-1).requires_grad_()
+    grad = images(*x.shape, dtype=torch.float32, seed=2)
+    with torch.profiler.profile() as profile:
+        found = temporal_conv(x, weight, t)
+        gradients = torch.autograd.grad(found, (x, weight), grad)
+    assert "aten::mkldnn_convolution" in {event.name for event in profile.events()}
+    exact = [v.detach().double().requires_grad_() for v in (x, weight)]
+    expected = by_library(exact[0].contiguous(), exact[1], t)
+    for a, b in zip(
+        (found, *gradients),
+        (expected, *torch.autograd.grad(expected, exact, grad.double())),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b.float(), rtol=1e-5, atol=1e-5)
+    for result in (found, gradients[0]):
+        assert result.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("t", [1, 2, 3])
 def test_gradcheck(t):
     x = images(2 * t, 2, 2, 3).requires_grad_()
