@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tdn.ablations import make_long_term_tdm
 from tdn.config import TemporalConfig
+from tdn.conv3x3 import Conv3x3
 from tdn.long_term_kernels import mix_over_time
 from tdn.temporal_conv import TemporalConv
 
@@ -73,11 +74,11 @@ class BasicBlock(nn.Module):
         self, in_channels: int, channels: int, stride: int, temporal: TemporalModules
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1)
+        self.conv1 = Conv3x3(in_channels, channels, stride)
         self.norm1 = nn.BatchNorm2d(channels)
         self.long_term = temporal.build_long_term(channels)
         self.temporal_conv = temporal.build_temporal_conv(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = Conv3x3(channels, channels)
         self.norm2 = nn.BatchNorm2d(channels)
         self.shortcut = _shortcut(in_channels, channels, stride)
 
@@ -110,7 +111,7 @@ class Bottleneck(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.long_term = temporal.build_long_term(channels)
         self.temporal_conv = temporal.build_temporal_conv(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1)
+        self.conv2 = Conv3x3(channels, channels, stride)
         self.norm2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1)
         self.norm3 = nn.BatchNorm2d(out_channels)

@@ -43,6 +43,18 @@ def restore_named_state(
         number: saved["state"][name] for number, name in names.items() if name in saved["state"]
     }
     optimizer.load_state_dict({"state": own["state"] | found, "param_groups": groups})
+    _lay_out(optimizer)
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Bring what was saved into the memory layout of its parameter, which another device may have.
+
+    Fused optimizers on a CPU take for granted that both are the same.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[int, str]:

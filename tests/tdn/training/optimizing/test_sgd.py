@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tdn.config import OptimizerConfig
+from tdn.training.optimizing.optimizer_state import named_state, restore_named_state
 from tdn.training.optimizing.optimizers import create_optimizer
 from tdn.training.optimizing.sgd import ChannelsLastSGD
 
@@ -88,3 +89,25 @@ def test_no_gradient_is_copied(weights):
 def test_a_closure_is_called_with_gradients_on(weights):
     _, optimizer = trained(weights, torch.channels_last, 1, ours)
     assert optimizer.step(lambda: 3.0 if torch.is_grad_enabled() else 0.0) == 3.0
+
+
+def test_a_momentum_that_was_saved_in_another_layout_goes_on_as_if_it_were_its_own():
+    """A checkpoint may come from a device on which weights lie otherwise."""
+
+    def network(layout):
+        torch.manual_seed(0)
+        return nn.Conv2d(3, 4, 3).to(memory_format=layout)
+
+    def step(model, optimizer):
+        model(torch.ones(2, 3, 8, 8)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    there, here = network(torch.channels_last), network(torch.contiguous_format)
+    one, other = ours(there.named_parameters()), ours(here.named_parameters())
+    step(there, one)
+    here.load_state_dict(there.state_dict())
+    restore_named_state(other, here, named_state(one, there))
+    for model, optimizer in ((there, one), (here, other)):
+        step(model, optimizer)
+    torch.testing.assert_close(here.weight, there.weight)
