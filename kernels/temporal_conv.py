@@ -76,7 +76,7 @@ class _TemporalConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         if _suits_onednn(x, weight):
             dx, dw, _ = torch.ops.aten.convolution_backward(
-                *(_as_images_of_clips(v, ctx.num_segments) for v in (as_laid(grad, x), x)),
+                *(_as_images_of_clips(v, ctx.num_segments) for v in (grad, x)),
                 *(weight.unsqueeze(-1), None, *_ALONG_T, len(weight), (True, True, False)),
             )
             return _as_images_of_segments(dx, x), dw.view_as(weight), None

@@ -91,10 +91,11 @@ def test_type_and_layout_are_kept(side, layout):
         assert result.is_contiguous(memory_format=layout)
 
 
-def test_a_gradient_without_memory_of_its_own():
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_gradient_without_memory_of_its_own(dtype):
     """``sum().backward()`` hands an expanded scalar down."""
-    x = images(6, 4, 3, 5, layout=torch.channels_last).requires_grad_()
-    weight = images(4, 1, 3, 1, seed=1).squeeze(-1).requires_grad_()
+    x = images(6, 4, 3, 5, dtype=dtype, layout=torch.channels_last).requires_grad_()
+    weight = images(4, 1, 3, 1, dtype=dtype, seed=1).squeeze(-1).requires_grad_()
     temporal_conv(x, weight, 3).sum().backward()
     found = x.grad, weight.grad
     expected = torch.autograd.grad(by_library(x, weight, 3).sum(), (x, weight))
