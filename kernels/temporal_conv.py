@@ -39,6 +39,8 @@ LINE = 128
 PROGRAMS = 1024
 """Of the backward kernel, at most: enough for a GPU, and few sums for ``column_sums`` to read."""
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
+
 
 def temporal_conv(x: Tensor, weight: Tensor, num_segments: int) -> Tensor:
     """Depthwise conv over time, kernel 3, zero padding.
@@ -100,7 +102,7 @@ def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and memory_format(x) == torch.channels_last
-        and torch.backends.mkldnn.is_available()
+        and HAS_ONEDNN
         and not torch.compiler.is_compiling()
     )
 
