@@ -48,7 +48,9 @@ SAID = 0.85
 MARGIN = 1.25
 """Times its time after which a benchmark is ended,"""
 UNTOLD_MARGIN = 2.0
-"""and one that does not know its time."""
+"""and one that does not know its time,"""
+KEPT = 0.8
+"""as long as those that come later keep so much of theirs."""
 LEAST = 0.2
 """Seconds with which it is worth starting one."""
 
@@ -94,7 +96,7 @@ ON_CPU = (
     Part("scaling", 0.06, ("--rounds", "10"), ("--rounds", "3"), timed=False),
     Part("growth", 0.10, quick=("--steps", "1", "--epochs", "1"), with_data=True),
     Part("pipeline", 0.26, ("--quick", "--clips", "32", "--rounds", "2", "--seconds", "1.5"),
-         ("--rounds", "1", "--seconds", "1"), with_data=True),
+         ("--rounds", "1", "--seconds", "1", "--clips", "16"), with_data=True),
     Part("training", 0.30, ("--rounds", "7"), ("--quick", "--parts", "steps", "files"),
          with_data=True),
 )  # fmt: skip
@@ -108,8 +110,8 @@ ON_GPU = (
          timed=False),
     Part("scaling", 0.05, ("--config", "configs/ssv2_r50_8f.yaml", "--rounds", "8"), timed=False),
     Part("growth", 0.07, quick=("--steps", "2"), with_data=True),
-    Part("pipeline", 0.12, ("--quick", "--clips", "32", "--rounds", "2"), ("--rounds", "1"),
-         with_data=True),
+    Part("pipeline", 0.12, ("--quick", "--clips", "32", "--rounds", "2"),
+         ("--rounds", "1", "--clips", "16"), with_data=True),
     Part("training", 0.40, (), ("--quick",), with_data=True),
 )  # fmt: skip
 """Training is last: nobody knows how long compilers take."""
@@ -205,6 +207,22 @@ def summary(problem: str, output: Path) -> tuple[str, str, str]:
     return str(measured), why, problem
 
 
+def times_of(parts: Sequence[Part], number: int, left: float, total: float) -> tuple[float, float]:
+    """Seconds that a benchmark has, and those after which it is ended.
+
+    Args:
+        parts: All of them.
+        number: Its place among them.
+        left: Seconds.
+        total: Seconds that there were for all.
+    """
+    part, later = parts[number], sum(part.share for part in parts[number + 1 :])
+    seconds = left * part.share / (part.share + later)
+    kept = KEPT * total * later / sum(part.share for part in parts)
+    margin = MARGIN if part.timed else UNTOLD_MARGIN
+    return seconds, min(left, max(seconds, min(margin * seconds, left - kept)))
+
+
 def run_all(
     parts: Sequence[Part], options: argparse.Namespace, device: str, end: float
 ) -> tuple[list[tuple[str, ...]], int]:
@@ -215,11 +233,12 @@ def run_all(
     """
     lines: list[tuple[str, ...]] = [("benchmark", "seconds", "rows", "not measured", "")]
     status = 0
+    total = end - time.monotonic()
     with kept_folder(None) as data:
         for number, part in enumerate(parts):
             began = time.monotonic()
             left = end - began
-            seconds = left * part.share / sum(later.share for later in parts[number:])
+            seconds, limit = times_of(parts, number, left, total)
             output = part.results(device, options.out)
             log = options.out / "logs" / f"{part.full_name}.txt"
             if seconds < LEAST:
@@ -227,8 +246,7 @@ def run_all(
                 problem = "left out: the time was up"
             else:
                 words = words_of(part, options.quick, device, seconds, data)
-                margin = MARGIN if part.timed else UNTOLD_MARGIN
-                problem = run_part(part, words, log, output, min(margin * seconds, left))
+                problem = run_part(part, words, log, output, limit)
             status |= bool(problem)
             rows = log.parent / output.name if problem else output
             took = f"{time.monotonic() - began:.0f}"

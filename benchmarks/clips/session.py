@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +32,7 @@ def has_device(device: str) -> bool:
 def measure_all(options: argparse.Namespace) -> list[Row]:
     """Measure what the command line asks for, until its time is up.
 
-    Rows are written as they come; those of what the time was too short for say so.
+    Rows are written as they come; until then, and where the time is too short, they say so.
     """
     end = time.monotonic() + 60 * options.minutes
     effort = Effort(options.rounds, options.seconds)
@@ -39,24 +40,32 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
     if options.commit:
         where["commit"] = options.commit
     output = options.output or results_file("pipeline", options.device)
-    rows: list[Row] = []
+    cases = list(itertools.product(options.sources, options.segments))
+    rows = {
+        (source, segments): _case(source, None, segments, options).left_out(
+            f"PyAV has no encoder {encoder} here"
+            if (encoder := missing_encoder(source))
+            else f"the {options.minutes:g} minutes were up"
+        )
+        for source, segments in cases
+    }
+
+    def write() -> list[Row]:
+        found = list(itertools.chain.from_iterable(rows.values()))
+        write_results(output, results_of("pipeline", CASE, found, where))
+        return found
+
+    write()
     with kept_folder(options.data) as folder:
-        for source in options.sources:
-            encoder = missing_encoder(source)
-            listed = None if encoder else _make(source, folder, options)
-            for segments in options.segments:
-                case = _case(source, listed, segments, options)
-                begin = time.monotonic()
-                if listed is None:
-                    found = case.left_out(f"PyAV has no encoder {encoder} here")
-                elif begin > end:
-                    found = case.left_out(f"the {options.minutes:g} minutes were up")
-                else:
-                    found = case.measure(effort, end)
-                    progress(f"{case}: {time.monotonic() - begin:.0f} s")
-                rows += found
-                write_results(output, results_of("pipeline", CASE, rows, where))
-    return rows
+        for source, segments in cases:
+            begin = time.monotonic()
+            if begin > end or missing_encoder(source):
+                continue
+            case = _case(source, _make(source, folder, options), segments, options)
+            rows[source, segments] = case.measure(effort, end)
+            progress(f"{case}: {time.monotonic() - begin:.0f} s")
+            write()
+    return write()
 
 
 def _make(source: str, folder: Path, options: argparse.Namespace) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,16 @@ class Usage:
 
     wall: float
     own: float
-    """CPU time of this process and of all that it has started and that still run."""
+    """CPU time of this process and of all that it has started."""
     machine: float
     """CPU time of everything on the machine."""
 
     @staticmethod
     def now() -> Usage:
         """What has been used so far."""
-        own = time.process_time() + sum(_cpu_time(process) for process in descendants())
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = time.process_time() + ended.ru_utime + ended.ru_stime
+        own += sum(_cpu_time(process) for process in descendants())
         return Usage(time.perf_counter(), own, _machine_time())
 
     def since(self, earlier: Usage) -> Usage:
@@ -83,8 +86,8 @@ def _fields(process: int) -> list[str]:
 
 
 def _cpu_time(process: int) -> float:
-    fields = _fields(process)
-    return _TICK * (int(fields[11]) + int(fields[12])) if fields else 0.0
+    """Of a process and of those that it has started and that have ended."""
+    return _TICK * sum(int(field) for field in _fields(process)[11:15])
 
 
 def _machine_time() -> float:

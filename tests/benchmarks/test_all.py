@@ -123,6 +123,17 @@ def test_results_of_an_earlier_run_stay_if_this_one_fails(
     assert "1 x left out" in capsys.readouterr().out  # the table tells of this run
 
 
+@pytest.mark.parametrize("parts", [ON_CPU, ON_GPU])
+def test_the_last_one_has_its_time_although_all_others_are_ended(parts):
+    left = 540.0
+    for number, part in enumerate(parts):
+        seconds, limit = every.times_of(parts, number, left, 540.0)
+        assert seconds <= limit + 1e-9 <= left + 2e-9
+        assert limit >= 0.79 * part.share * 540
+        left -= limit
+    assert every.times_of(parts, 0, 540.0, 540.0)[1] > 1.2 * parts[0].share * 540
+
+
 def test_some_results_are_better_than_none(tmp_path, benchmarks, monkeypatch):
     benchmarks("bad", WRITES + "raise SystemExit(1)")
     parts = (Part("bad", 0.5), Part("bad", 0.5, variant="again", with_data=True))

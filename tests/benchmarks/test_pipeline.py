@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import pipeline
-from benchmarks.clips import contestants, gpu, measurement, peers
+from benchmarks.clips import contestants, gpu, measurement, peers, session
 from benchmarks.clips.checks import TOLERANCE, check
 from benchmarks.clips.data import FRAMES, SOURCES, Recipe, make_clips, missing_encoder, render
 from benchmarks.clips.peers import PeerDataset, training_planner
@@ -170,10 +170,24 @@ def test_a_missing_library_or_encoder_is_said(run, monkeypatch, capsys):
     assert "no decord: decord+PIL (vp9, T=3)" in capsys.readouterr().out
 
 
-def test_what_the_time_is_too_short_for_is_left_out(run):
-    status, rows = run("--minutes", "0", "--sources", "vp9")
+def test_what_the_time_is_too_short_for_is_left_out(run, monkeypatch):
+    monkeypatch.setattr(session, "make_clips", None)  # not for clips that nobody reads
+    status, rows = run("--minutes", "0", "--sources", "vp9", "jpeg")
     assert status == 0
-    assert rows
+    assert {row["source"] for row in rows} == {"vp9", "jpeg"}
+    assert all("left_out" in row for row in rows)
+
+
+def test_who_is_ended_has_rows_of_all_cases(run, tmp_path, monkeypatch):
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "make_clips", ended)
+    with pytest.raises(KeyboardInterrupt):
+        run("--sources", "vp9", "jpeg")
+    (output,) = tmp_path.rglob("*.jsonl")
+    rows = [result.row for result in read_results(output)]
+    assert {row["source"] for row in rows} == {"vp9", "jpeg"}
     assert all("left_out" in row for row in rows)
 
 
@@ -223,6 +237,7 @@ def test_cpu_time_of_child_processes_counts():
         used = Usage.now().since(before)
         child.communicate(b"\n")
     assert used.own >= 0.45
+    assert Usage.now().since(before).own >= used.own  # although it has ended
     assert used.machine >= 0.45
     assert used.foreign <= used.machine / used.wall
 
