@@ -39,6 +39,8 @@ COPIED = {"cuda": 1 << 30, "cpu": 1 << 28}
 CLOCKS = 2
 STEPS = 3
 """That are taken apart."""
+MOST = 1.1
+"""Steps that their operators may take together under the profiler before gaps are doubted."""
 
 
 @dataclass
@@ -229,6 +231,7 @@ def roofline_rows(
         copy: Bytes a second.
     """
     ideal = sum(part.ideal_ms for part in parts.values())
+    operators = sum(part.ms for part in parts.values())
     ms, low, high = quantiles(list(steps))
     whole: Row = {
         **place,
@@ -236,7 +239,7 @@ def roofline_rows(
         "ms": round(ms, 3),
         "ms_low": round(low, 3),
         "ms_high": round(high, 3),
-        "operators_ms": round(sum(part.ms for part in parts.values()), 3),
+        "operators_ms": round(operators, 3),
         "ideal_ms": round(ideal, 3),
         "percent_of_ideal": round(100 * ideal / ms, 1),
         "tflops": round(sum(part.flops for part in parts.values()) / 1e12, 4),
@@ -244,6 +247,8 @@ def roofline_rows(
         "matrix_tflops_per_s": round(rate / 1e12, 3),
         "copy_gb_per_s": round(copy / 1e9, 1),
     }
+    if operators > MOST * ms:
+        whole["profiler"] = f"operators take {operators / ms:.2f} steps: gaps are too large"
     largest = sorted(parts.items(), key=lambda item: -item[1].gap_ms)[:GAPS]
     return [whole, *(_gap_row(place, name, part, ms) for name, part in largest)]
 

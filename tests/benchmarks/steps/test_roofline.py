@@ -10,7 +10,7 @@ from torch.autograd import DeviceType
 from benchmarks.steps import roofline
 from benchmarks.steps.launches import covered, of_events
 from benchmarks.steps.peers import OURS, StepSize, make_step
-from benchmarks.steps.roofline import MARK, marked_ms, moved_bytes, take_apart
+from benchmarks.steps.roofline import MARK, Part, marked_ms, moved_bytes, roofline_rows, take_apart
 from tdn.training.precision import choose_precision
 
 CPU = torch.device("cpu")
@@ -88,6 +88,13 @@ def test_operators_are_timed_where_the_program_marks_them():
     ]
     assert marked_ms(events, "cuda") == {"aten.mm": 0.25}
     assert marked_ms(events, "cpu") == {"aten.mm": 1.0}
+
+
+def test_it_is_said_where_the_profiler_counts_more_than_there_is():
+    parts = {name: Part(1, 1, 1, 1.0, [60.0]) for name in ("aten.mm", "aten.add")}
+    for ms, doubted in ((115.0, False), (100.0, True)):
+        whole, *_ = roofline_rows({}, parts, [ms], 1e9, 1e9)
+        assert ("profiler" in whole) == doubted
 
 
 def test_launches_kernels_and_copies_are_told_apart():
