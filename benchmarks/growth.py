@@ -31,7 +31,14 @@ import torch
 
 import tdn
 from benchmarks.clips.data import CLASSES, Recipe, kept_folder, make_clips
-from benchmarks.harness.common import aligned, described, progress, results_file, surroundings
+from benchmarks.harness.common import (
+    aligned,
+    described,
+    failure,
+    progress,
+    results_file,
+    surroundings,
+)
 from benchmarks.harness.rows import Result, Row, results_of, write_results
 from benchmarks.harness.timing import quantiles
 from benchmarks.harness.usage import Usage, is_doubtful
@@ -138,7 +145,7 @@ def measure(options: argparse.Namespace) -> list[Result]:
                 try:
                     values = work()
                 except Exception as error:  # a loader that lacks its libraries, or its encoder
-                    values = {"error": described(error)}
+                    values = failure(error)
                 progress(f"{case}: {time.monotonic() - began:.0f} s")
             rows.append(case | values)
             write_results(output, results_of("growth", CASE, rows, where))

@@ -19,6 +19,8 @@ import tdn
 from tdn.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results"
+PACKAGES = {"nvidia": "nvidia-dali-cuda130"}
+"""That modules of another name come with."""
 
 
 def results_file(benchmark: str, device: str, folder: Path = RESULTS) -> Path:
@@ -66,6 +68,15 @@ def described(error: BaseException) -> str:
     """The type of an error, and the first line of what it says."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:300]
+
+
+def failure(error: Exception) -> dict[str, object]:
+    """Why a row has no values: "absent" with a remedy for a library, else "error"."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        module = error.name.partition(".")[0]
+        package = PACKAGES.get(module, module)
+        return {"absent": f"no {package} here; pip install {package}"}
+    return {"error": described(error)}
 
 
 def slug(name: str) -> str:

@@ -13,7 +13,7 @@ import torch
 
 import tdn
 from benchmarks.clips.data import CLASSES, JPEG, SHORT_GOP, missing_encoder
-from benchmarks.harness.common import described, synchronise
+from benchmarks.harness.common import failure, synchronise
 from benchmarks.harness.resident_run import run
 from benchmarks.harness.resident_step import configured_step, resident_batch
 from benchmarks.harness.rows import Row
@@ -89,7 +89,7 @@ def measure_source(
                 config = _config(size, device, threads, listed)
                 values = _stall(config, paths, batch, cache, rounds, steps)
             except Exception as error:  # whatever a decoder has to say
-                values = {"error": described(error)}
+                values = failure(error)
             rows[number] = case(size, source, cache) | values
             yield rows
 

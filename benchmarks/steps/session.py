@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.clips.data import MEMORY, kept_folder
-from benchmarks.harness.common import described, progress, results_file, surroundings
+from benchmarks.harness.common import failure, progress, results_file, surroundings
 from benchmarks.harness.rows import Result, Row, results_of, write_results
 from benchmarks.steps import end_to_end
 from benchmarks.steps.limits import Budget
@@ -109,7 +109,7 @@ def _rows(job: Job, budget: Budget) -> Iterator[list[Row]]:
     try:
         yield from job.work(budget)
     except Exception as error:  # whatever a GPU has to say
-        yield [job.case | {"error": described(error)}]
+        yield [job.case | failure(error)]
 
 
 def _free(device: torch.device, compiled: bool) -> None:

@@ -241,6 +241,19 @@ def test_on_a_gpu_what_targets_are_of_is_measured_before_anything_is_compiled():
     assert all(kinds.count(source) == 1 for source in training.ALL if source not in kinds[:first])
 
 
+def test_a_source_whose_library_lacks_is_left_out_with_a_remedy(tmp_path, monkeypatch):
+    def create_loader(*_, **__):
+        raise ModuleNotFoundError("No module named 'nvidia.dali'", name="nvidia.dali")
+
+    monkeypatch.setattr(end_to_end, "steps_of_a_turn", lambda *_: 1)
+    monkeypatch.setattr(end_to_end, "copied_clips", lambda *_: ("list.txt", []))
+    monkeypatch.setattr(end_to_end.tdn, "create_loader", create_loader)
+    found = end_to_end.measure_source(TINY, JPEG, ("warm",), tmp_path, CPU, 1, 1, Budget(9))
+    *_, (row,) = found
+    assert "pip install nvidia-dali" in row["absent"]
+    assert training.is_good([Result("from_files", {}, row, {})])
+
+
 def test_steps_of_a_turn_are_counted_as_they_train(monkeypatch):
     """Several steps, whose convs are chosen by time although losses were compared before."""
     taken = []
