@@ -11,8 +11,9 @@ each. A value got worse if it did by more than three standard errors of both sid
 more than the tolerance. With errors so large that a loss would not show, it is too noisy; it, and
 what was measured while others used the machine (``doubtful``), cannot be compared.
 
-A case of ours that had values, and is gone or now wrong or an error, got worse, too; all cases that
-are missing are listed.
+A case of ours that had values, and is gone or now wrong or an error, got worse, too. One whose
+benchmark was not run, for which the time was too short, or that lost a value, cannot be compared.
+All that is missing is listed.
 
 Times of different devices say nothing about each other, nor do those of other numbers of cores or
 threads or of another torch: then only those values are compared that are ratios within a run, such
@@ -52,6 +53,10 @@ FEW = 5
 """Turns of a run that does not say how many it had."""
 QUANTILES = 1.683
 """Standard deviations between the 20 % and the 80 % quantile."""
+NOT_RUN, LOST = "benchmark was not run", "no longer has "
+LACKING = "absent", "left out: PyAV has no encoder"
+UNKNOWN = "left out", NOT_RUN, LOST
+"""How reasons begin why values are missing: others are losses."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Missing:
-    """A case that had values and has none now."""
+    """A case that had values and has none now, or fewer."""
 
     case: str
     why: str
@@ -110,9 +115,14 @@ class Missing:
 
     @property
     def verdict(self) -> str:
-        """worse if it is ours and nobody chose to leave it out, else missing."""
-        chosen = self.why.startswith(("absent", "left out", "benchmark"))
-        return "worse" if self.ours and not chosen else "missing"
+        """worse, unknown or missing.
+
+        What is ours is worse if it fails, and unknown if it was not measured, unless this machine
+        lacks what it needs.
+        """
+        if not self.ours or self.why.startswith(LACKING):
+            return "missing"
+        return "unknown" if self.why.startswith(UNKNOWN) else "worse"
 
 
 def compare(
@@ -141,16 +151,19 @@ def compare(
 
 
 def missing(old: Iterable[Result], new: Iterable[Result]) -> list[Missing]:
-    """Cases that had values and have none now."""
+    """Cases that had values and have none now, or not all of them."""
     before, after = _grouped(old), _grouped(new)
     benchmarks = {results[0].benchmark for results in after.values()}
     found = []
     for key, results in before.items():
-        first = results[0]
-        if not _names(results) or (key in after and _names(after[key])):
+        first, names = results[0], _names(results)
+        lost = names - _names(after.get(key, ()))
+        if not lost:
             continue
         if first.benchmark not in benchmarks:
-            why = "benchmark was not run"
+            why = NOT_RUN
+        elif lost < names:
+            why = LOST + ", ".join(sorted(lost))
         else:
             why = next((_reason(result) for result in after.get(key, ())), "gone")
         found.append(Missing(str(first), why, first.ours))
@@ -178,7 +191,7 @@ def _names(results: Sequence[Result]) -> set[str]:
     names = [
         {name for name, value in result.values.items() if _is_number(value)} for result in results
     ]
-    return set.intersection(*names) & (LESS | MORE)
+    return set.intersection(*names) & (LESS | MORE) if names else set()
 
 
 def _is_number(value: object) -> bool:
@@ -271,7 +284,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     if not changes and not doubtful:
         return 2
-    return 3 if doubtful or "too noisy" in verdicts else 0
+    return 3 if doubtful or verdicts & {"too noisy", "unknown"} else 0
 
 
 def _read(path: Path) -> list[Result]:

@@ -69,13 +69,26 @@ def test_cases_of_ours_that_are_gone_or_wrong_got_worse():
     for now, verdict in (
         ([result(error="no")], "worse"),
         ([result(wrong="loss 3")], "worse"),
-        ([result(left_out="no time")], "missing"),
+        ([result(left_out="no time")], "unknown"),
+        ([result(left_out="PyAV has no encoder libx264 here")], "missing"),
+        ([result(absent="pip install it")], "missing"),
         ([result("A", "other", ms=1.0)], "worse"),
-        ([result(benchmark="growth", ms=1.0)], "missing"),
+        ([result(benchmark="growth", ms=1.0)], "unknown"),
     ):
         ours, peer = missing(old, now)
         assert (ours.verdict, peer.verdict) == (verdict, "missing")
     assert missing(old, [result(ms=5.0), result(peer="b", ms=5.0)]) == []
+
+
+def test_values_that_a_case_lost_are_named():
+    old, new = (
+        [result(**values), result(peer="b", **values)]
+        for values in ({"ms": 1.0, "ratio": 2.0, "cpu_ratio": 2.0}, {"ms": 1.0})
+    )
+    ours, peer = missing(old, new)
+    assert (ours.verdict, peer.verdict) == ("unknown", "missing")
+    assert ours.why.endswith("cpu_ratio, ratio")
+    assert missing(new, old) == []
 
 
 def test_doubtful_rows_are_not_compared():
@@ -132,6 +145,9 @@ def test_files_and_folders(tmp_path, capsys):
     assert main([str(old), str(new)]) == 2
     write_results(new / "0.jsonl", [result(left_out="no time")])
     assert main([str(old), str(new)]) == 2
+    write_results(old / "1.jsonl", [result(benchmark="growth", ms=1.0)])
+    write_results(new / "0.jsonl", [result(ms=1.1)])
+    assert main([str(old), str(new)]) == 3
     assert main([str(old), str(tmp_path / "none.jsonl")]) == 2
 
 
