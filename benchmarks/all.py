@@ -9,7 +9,8 @@ cannot measure in it stands in its rows as left out. Benchmarks run one after th
 own process, so that one that fails takes nothing from the others: then its former results stay, if
 it has any, and what it wrote lies beside its output in DIR/logs. The table at the end says what was
 measured, what was left out, and why, and is followed by the targets; charts and tables are then
-made of the results by ``python -m benchmarks.charts``.
+made of the results by ``python -m benchmarks.charts``. A target that this run did not measure, but
+former results tell of, is said to be from an earlier run.
 
 Exit status: 0, or 1 if a benchmark failed or found something wrong, or 2 if there is none of a
 name. A target that is missed is no failure.
@@ -24,9 +25,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -38,7 +39,7 @@ from benchmarks.clips.data import kept_folder
 from benchmarks.harness.common import RESULTS, aligned, results_file
 from benchmarks.harness.rows import REASONS, read_all, read_results
 from benchmarks.harness.usage import age, descendants
-from benchmarks.pages.targets import judge
+from benchmarks.pages.targets import NOT_MEASURED, judge
 from tdn.errors import UserError
 
 HERE = Path(__file__).parent
@@ -255,6 +256,33 @@ def run_all(
     return lines, status
 
 
+def written(folder: Path) -> dict[Path, int]:
+    """The files of results, and when each was written."""
+    return {file: file.stat().st_mtime_ns for file in folder.glob("*.jsonl")}
+
+
+def verdicts(folder: Path, former: Mapping[Path, int]) -> list[tuple[str, ...]]:
+    """What became of the targets, by this run's results; else by those of an earlier run.
+
+    Args:
+        folder: Of the results.
+        former: As ``written`` had it before the run.
+    """
+    now = written(folder)
+    fresh = [
+        result
+        for file in sorted(now)
+        if now[file] != former.get(file)
+        for result in read_results(file)
+    ]
+    lines: list[tuple[str, ...]] = [("target", "demanded", "measured", "verdict")]
+    for mine, any_run in zip(judge(fresh), judge(read_all(folder)), strict=True):
+        found = mine if mine.verdict != NOT_MEASURED else any_run
+        earlier = ", from an earlier run" if found.verdict != mine.verdict else ""
+        lines.append((found.name, found.target, found.measured, found.verdict + earlier))
+    return lines
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run all that fits the machine; gives the exit status."""
     parser = argparse.ArgumentParser(
@@ -277,10 +305,10 @@ def main(words: Sequence[str] | None = None) -> int:
               file=sys.stderr)  # fmt: skip
         return 2
     parts = tuple(part for part in parts if options.only is None or part.name in options.only)
+    former = written(options.out)
     lines, status = run_all(parts, options, device, end)
     print("\n".join(map(str.rstrip, aligned(lines, left=(0, 3, 4)))))
-    verdicts = [astuple(verdict) for verdict in judge(read_all(options.out))]
-    targets = aligned([("target", "demanded", "measured", "verdict"), *verdicts], left=(0, 1, 3))
+    targets = aligned(verdicts(options.out, former), left=(0, 1, 3))
     print("\n".join(("", *map(str.rstrip, targets))))
     return status
 

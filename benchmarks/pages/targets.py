@@ -16,6 +16,7 @@ COMPILED = "released code, AMP, channels_last, torch.compile"
 OURS = "ours"
 PIXELS = {True: 224, False: 112}
 """Of a step on a GPU, and of one on a CPU."""
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _of_last_machine(results: Results) -> Results:
 
 def _verdict(target: Target, value: float | None, noise: float) -> Verdict:
     if value is None:
-        return Verdict(target.name, target.text, "-", "not measured")
+        return Verdict(target.name, target.text, "-", NOT_MEASURED)
     short = target.bound - value if target.at_least else value - target.bound
     verdict = "met" if short <= 0 else f"MISSED by {short:.2f}{target.unit}"
     if abs(short) < noise:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
+import json
 import time
 from pathlib import Path
 
@@ -113,14 +115,21 @@ def test_only_those_that_are_named(tmp_path, benchmarks, monkeypatch, capsys):
 def test_results_of_an_earlier_run_stay_if_this_one_fails(
     tmp_path, benchmarks, monkeypatch, capsys, ending
 ):
-    earlier = [Result("x", {}, {"ms": 1.0}, {})]
+    case = {"model": "tdn_resnet50", "segments": 8, "pixels": 112, "peer": "ours"}
+    earlier = [Result("training", case, {"ratio": 1.5}, {})]
     write_results(tmp_path / "bad-cpu.jsonl", earlier)
     benchmarks("bad", WRITES + ending)
     monkeypatch.setattr(every, "ON_CPU", (Part("bad", 1.0),))
     assert main(["--out", str(tmp_path), "--minutes", str(1.5 / 60)]) == 1
     assert read_results(tmp_path / "bad-cpu.jsonl") == earlier
     assert len(read_results(tmp_path / "logs" / "bad-cpu.jsonl")) == 2
-    assert "1 x left out" in capsys.readouterr().out  # the table tells of this run
+    shown = capsys.readouterr().out
+    assert "1 x left out" in shown  # the table tells of this run
+    assert shown.rstrip().endswith("met, from an earlier run")
+    row = dataclasses.asdict(earlier[0]) | {"values": {"ratio": 1.6}}
+    benchmarks("bad", f"import sys\nopen(sys.argv[-1], 'w').write({json.dumps(row)!r})")
+    assert main(["--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("1.60x  met")
 
 
 @pytest.mark.parametrize("parts", [ON_CPU, ON_GPU])
