@@ -56,9 +56,13 @@ def test_several_processes_are_started(tmp_path, monkeypatch):
 
 
 def test_a_row_of_the_demo_s_network(tmp_path):
-    output = tmp_path / "results.jsonl"
+    """Weights that a recipe names need not be there."""
+    output, recipe = tmp_path / "results.jsonl", tmp_path / "recipe.yaml"
+    demo = (trainer_overhead.ROOT / "configs" / "demo.yaml").read_text()
+    recipe.write_text(demo.replace("model:\n", "model:\n  pretrained: nowhere.pth\n"))
     threads = str(torch.get_num_threads())
     words = ["--rounds", "2", "--steps", "2", "--threads", threads, "--output", str(output)]
+    words += ["--config", str(recipe)]
     assert main(words) == 0
     (result,) = read_results(output)
     row = result.row
