@@ -118,7 +118,7 @@ def loader_values(folder: Path, workers: int, device: str, options: argparse.Nam
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
-    """All rows; they are written as they come."""
+    """All rows; they are written as they come, and say until then that the time was up."""
     device = torch.device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -132,22 +132,22 @@ def measure(options: argparse.Namespace) -> list[Result]:
         )
         for along, size in sizes(device.type)
     ]
-    rows: list[Row] = []
     with kept_folder(options.data) as folder:
         for workers in worker_counts(usable_cores()):
             of_loader = partial(loader_values, folder, workers, device.type, options)
             jobs.append(({"along": "workers", "workers": workers}, of_loader))
-        for case, work in jobs:
+        late = {"left_out": f"the {options.minutes:g} minutes were up"}
+        rows = [case | late for case, _ in jobs]
+        write_results(output, results_of("growth", CASE, rows, where))
+        for number, (case, work) in enumerate(jobs):
             began = time.monotonic()
             if began > end:
-                values: Row = {"left_out": f"the {options.minutes:g} minutes were up"}
-            else:
-                try:
-                    values = work()
-                except Exception as error:  # a loader that lacks its libraries, or its encoder
-                    values = failure(error)
-                progress(f"{case}: {time.monotonic() - began:.0f} s")
-            rows.append(case | values)
+                break
+            try:
+                rows[number] = case | work()
+            except Exception as error:  # a loader that lacks its libraries, or its encoder
+                rows[number] = case | failure(error)
+            progress(f"{case}: {time.monotonic() - began:.0f} s")
             write_results(output, results_of("growth", CASE, rows, where))
     return results_of("growth", CASE, rows, where)
 

@@ -52,6 +52,19 @@ def test_what_there_is_no_time_for_says_so(tmp_path):
     assert all("left_out" in result.values for result in results)
 
 
+def test_who_is_ended_has_rows_of_all_cases(tmp_path, monkeypatch):
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(growth, "step_values", ended)
+    output = tmp_path / "rows.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        growth.main(["--output", str(output)])
+    results = read_results(output)
+    assert {result.case["along"] for result in results} == {*growth.ALONG["cpu"], "workers"}
+    assert all("left_out" in result.values for result in results)
+
+
 def test_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert growth.main(["--device", "cuda"]) == 2
