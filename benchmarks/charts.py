@@ -125,6 +125,18 @@ def with_tables(
     return text
 
 
+def undrawn(charts: Iterable[str], results: Sequence[Result]) -> list[str]:
+    """A sentence about machines that are in a table, but not in the charts below it, if any are."""
+    devices: dict[str, None] = {}
+    for plot in map(PLOTS.__getitem__, charts):
+        drawn = {result.machine for result in plot.select(results)}
+        for result in results:
+            measured = result.benchmark == plot.benchmark and plot.value in result.values
+            if drawn and measured and result.machine not in drawn:
+                devices[result.where["device"]] = None
+    return [f"In the table alone, not drawn: {', '.join(devices)}."] if devices else []
+
+
 def parts_of(page: Path, names: Iterable[str]) -> dict[str, Callable[[Sequence[Result]], str]]:
     """What makes the parts of a page: each a table, and the charts below it."""
 
@@ -134,7 +146,7 @@ def parts_of(page: Path, names: Iterable[str]) -> dict[str, Callable[[Sequence[R
             for chart in CHARTS.get(name, ())
             if PLOTS[chart].select(results)
         ]
-        return "\n\n".join((PARTS[name](results), *images))
+        return "\n\n".join((PARTS[name](results), *images, *undrawn(CHARTS.get(name, ()), results)))
 
     return {name: partial(part, name) for name in names}
 

@@ -49,6 +49,7 @@ def test_what_was_measured_is_shown_and_what_was_not_is_said(place):
     always = {"targets", "unmeasured", "epochs"}
     assert text.count(NOTHING) == len(TABLES) - len(always) - len({"training", "split"})
     assert "On a GPU **nothing**" in text
+    assert "not drawn" not in text
     assert "(../results/training.svg)" in text
     drawn = ET.parse(place / "results" / "training.svg").getroot()
     texts = {
@@ -57,6 +58,16 @@ def test_what_was_measured_is_shown_and_what_was_not_is_said(place):
     assert any("ours" in text for text in texts)
     assert not (place / "results" / "pipeline.svg").exists()
     assert "pipeline.svg" not in text
+
+
+def test_machines_that_are_in_no_chart_stand_below_it(place):
+    on_gpu = Result("training", step().case, step().values, WHERE | {"device": "GPU"})
+    write_results(place / "results" / "training-gpu.jsonl", [on_gpu])
+    assert charts.main([]) == 0
+    text = (place / "docs" / "all.md").read_text()
+    _, chart = text.split("(../results/training.svg)\n\n")
+    assert chart.startswith("In the table alone, not drawn: CPU.\n")
+    assert "CPU, 2 cores" in text
 
 
 def test_whatever_is_out_of_date_is_found(place, capsys):
