@@ -281,12 +281,7 @@ def create_loader(
 def _check_count(planner: Planner) -> None:
     manifest = planner.manifest
     usable = len(planner.rows)
-    if len(manifest.usable) == 0:
-        line, path, why = manifest.problems(1)[0]
-        raise UserError(
-            f"{manifest.list_path}: none of its {len(manifest)} videos is usable, the first one "
-            f"(line {line}, {path}): {why}; correct the paths or data.root"
-        )
+    manifest.check_usable()
     if planner.train and usable == 0:
         raise UserError(
             f"{manifest.list_path}: all of its {_shorter(planner)} usable videos are shorter than "

@@ -199,6 +199,19 @@ class Manifest:
         columns = rows["line"].to_pylist(), names, rows["problem"].to_pylist()
         return list(zip(*columns, strict=True))
 
+    def check_usable(self) -> None:
+        """Refuse a list of which no row is usable.
+
+        Raises:
+            UserError: None is; says why the first one is not.
+        """
+        if not len(self.usable):
+            line, path, why = self.problems(1)[0]
+            raise UserError(
+                f"{self.list_path}: none of its {len(self)} videos is usable, the first one "
+                f"(line {line}, {path}): {why}; correct the paths or data.root"
+            )
+
     def digest(self) -> str:
         """Checksum of what sampling depends on; equal on processes that may train together."""
         return self._digest

@@ -34,6 +34,23 @@ class Lists:
         self.found = folder / "videos.arrow"
         self.copies = folder / "copies"
 
+    def check_free(self) -> None:
+        """Refuse a folder with files of these names that are somebody else's.
+
+        Those of a start that was killed are known by what was found, which is written first.
+
+        Raises:
+            UserError: There is one, such as a list of the user's own.
+        """
+        if self.found.exists():
+            return
+        for file in (self.train, self.validation, self.classes):
+            if file.exists():
+                raise UserError(
+                    f"output: {file} is there already, and the run would write its own over it; "
+                    "give another --output"
+                )
+
     def write(
         self,
         root: Path,
@@ -59,18 +76,19 @@ class Lists:
             UserError: The run folder cannot be written, or a file's name cannot stand in a list.
         """
         _check_names(root, [*train, *validation])
+        with manifest.file.open("rb") as source:
+            write_atomically(self.found, lambda file: shutil.copyfileobj(source, file))
         write_text_atomically(self.classes, "".join(f"{name}\n" for name in classes))
         for file, videos in ((self.train, train), (self.validation, validation)):
             write_text_atomically(file, as_csv((video.path, video.name) for video in videos))
             cached = cache_path(file, root, classes, template)
             cached.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(manifest.file, cached)
-        with manifest.file.open("rb") as source:
-            write_atomically(self.found, lambda file: shutil.copyfileobj(source, file))
 
     def remove(self) -> None:
         """Delete all of them."""
         for file in (self.train, self.validation, self.classes, self.found):
+            # The last one, by which the others are known to be a run's, goes last.
             file.unlink(missing_ok=True)
 
 

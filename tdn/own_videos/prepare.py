@@ -237,6 +237,8 @@ class _New:
         ch.choose(choices, self.machine, facts, self.weights)
         check_config(config)
         lists = Lists(folder.root)
+        if self.videos is not None:
+            lists.check_free()
         try:
             if self.videos is not None:
                 self._write_lists(lists, self.videos, config)
@@ -244,7 +246,8 @@ class _New:
                     self._copy(lists, config, facts)
             prepared = self._measured(choices, facts)
         except BaseException:  # a mistake that only the loader sees, or Ctrl-C
-            lists.remove()
+            if self.videos is not None:
+                lists.remove()
             raise
         self._tell(choices)
         content = {
@@ -266,6 +269,8 @@ class _New:
             manifest_of(source, data.root, classes=names, template=data.frame_template)
             for source in (data.train_list, data.validation_list)
         )
+        for manifest in (train, validation):
+            manifest.check_usable()
         highest = max(int(lst.labels.max(initial=0)) for lst in (train, validation))
         classes = names or train.classes or tuple(map(str, range(highest + 1)))
         return ch.Videos(len(train.usable), classes, _usual_side([train, validation]))

@@ -14,6 +14,7 @@ from tdn.errors import UserError
 from tdn.own_videos import prepare as module
 from tdn.own_videos.choices import Videos
 from tdn.own_videos.copies import are_worth_it
+from tdn.own_videos.lists import Lists
 from tdn.own_videos.machine import Machine
 from tdn.own_videos.prepare import Request, given_keys, prepare, without
 from tdn.pipelines.indexing.manifest_cache import manifest_of
@@ -117,6 +118,38 @@ def test_given_lists_are_not_divided(root, tmp_path):
     assert not (tmp_path / "run" / "train.csv").exists()
     about = json.loads((tmp_path / "run" / "own-videos.json").read_text())["about"]
     assert about["train_list"] == str(train)
+
+
+def test_given_lists_in_the_run_folder_are_never_written_nor_removed(root, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*.mp4"))
+    for name in ("train", "validation"):
+        write_list(tmp_path / f"{name}.csv", [(path, row % 2) for row, path in enumerate(names)])
+    lists = [word for path in tmp_path.iterdir() for word in (f"--data.{path.stem}_list", path)]
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(module, "measure_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(*lists, "--data.root", root, "--output", tmp_path)
+    with pytest.raises(UserError, match=r"^output: .*/train.csv is there already"):
+        prepared("--data.root", root, "--output", tmp_path)
+    # Their paths are taken from their own folder, which holds no videos.
+    with pytest.raises(UserError, match="train.csv: none of its 8 videos is usable, the first one"):
+        prepared(*lists, "--output", tmp_path)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+def test_lists_of_a_start_that_was_killed_are_written_again(root, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Lists, "remove", lambda _lists: None)
+        patch.setattr(module, "measure_epoch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepared("--data.root", root, "--output", run)
+    left = (run / "train.csv").read_text()
+    assert prepared("--data.root", root, "--output", run).config.model.num_classes == 2
+    assert (run / "train.csv").read_text() == left
 
 
 def test_names_of_classes_may_be_given(root, tmp_path):
