@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +56,7 @@ def look_into(root: Path, template: str = "") -> VideoFolder:
     _check(root)
     manifest = manifest_of(root, template=template)
     found: dict[str, list[Video]] = {}
-    unusable: Counter[str] = Counter()
+    unusable = 0
     paths = manifest.table["path"].to_pylist()
     sides = _sides(paths)
     notes = _notes_of_sides(root, paths, sides) + _notes_of_strays(root)
@@ -67,18 +66,23 @@ def look_into(root: Path, template: str = "") -> VideoFolder:
         side, parts = (sides.get(top, ""), rest) if sides else ("", [top, *rest])
         if sides and (not side or len(parts) < 2):
             continue
-        name = " ".join(parts[0].split())
+        name = _class_name(parts[0])
         if row in usable:
             found.setdefault(side, []).append(Video(path, name, _content(manifest, row)))
         else:
-            unusable[name] += 1
+            unusable += 1
     folder = VideoFolder(root, manifest, found, notes)
     if unusable:
-        notes.append(
-            f"left out: {unusable.total()} of {len(paths)} files, named above: no usable videos"
-        )
-    _check_classes(folder, unusable)
+        notes.append(f"left out: {unusable} of {len(paths)} files, named above: no usable videos")
+    tops = [root / top for top in sides] or [root]
+    named = {_class_name(entry.name) for top in tops for entry in _folders_in(top)}
+    _check_classes(folder, named)
     return folder
+
+
+def _class_name(folder: str) -> str:
+    """The name of a folder's class, as lists keep it."""
+    return " ".join(folder.split())
 
 
 def _check(root: Path) -> None:
@@ -88,8 +92,7 @@ def _check(root: Path) -> None:
         raise UserError(
             f"data.root: {root}: {what}; give a folder that has a folder of videos for each class"
         )
-    folders = [entry.name for entry in os.scandir(root) if _is_folder(entry)]
-    if folders:
+    if _folders_in(root):
         return
     videos = len(_videos_in(root))
     if videos:
@@ -103,8 +106,9 @@ def _check(root: Path) -> None:
     )
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
+def _folders_in(folder: Path) -> list[os.DirEntry[str]]:
+    """The folders right in a folder, but for those that are hidden."""
+    return [e for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")]
 
 
 def _videos_in(folder: Path) -> list[str]:
@@ -156,14 +160,14 @@ def _content(manifest: Manifest, row: int) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, 0
 
 
-def _check_classes(folder: VideoFolder, unusable: Counter[str]) -> None:
+def _check_classes(folder: VideoFolder, named: Set[str]) -> None:
     """Refuse classes without a usable video, and what is no more than one class."""
     classes, root = folder.classes, folder.root
-    empty = sorted(unusable.keys() - set(classes))
+    empty = sorted(named - set(classes))
     if empty:
         raise UserError(
-            f"data.root: no usable video in class {_listed(empty)}, see above; mend its files, or "
-            f"take the folder out of {root}"
+            f"data.root: no usable video in class {_listed(empty)}; add some (what is wrong with "
+            f"its files, if it has any, is told above), or take the folder out of {root}"
         )
     if len(classes) == 1:
         raise UserError(

@@ -41,7 +41,7 @@ def paths(folder, side: str = "") -> dict[str, str]:
 
 def test_folders_are_classes_at_any_depth(fill):
     root = fill("walk/a.mp4", "walk/day 1/b.mp4", "run/c.mp4", "run/.hidden.mp4", "run/cover.jpg")
-    (root / "empty").mkdir()
+    (root / ".empty").mkdir()
     folder = look_into(root)
     assert folder.classes == ("run", "walk")
     assert paths(folder) == {"walk/a.mp4": "walk", "walk/day 1/b.mp4": "walk", "run/c.mp4": "run"}
@@ -101,6 +101,8 @@ def test_train_and_test_can_be_classes(fill):
         (["walk/a.mp4", "walk/b.mp4"], "one class, 'walk'"),
         (["all/walk/a.mp4", "all/run/b.mp4"], "give --data.root .*/videos/all"),
         (["walk/a.mp4", "run/b.txt"], "no usable video in class 'run'"),
+        (["a/a.mp4", "b/b.mp4", "c/d/cover.jpg"], "no usable video in class 'c'"),
+        (["train/a/a.mp4", "train/c/.a", "val/a/b.mp4"], "no usable video in class 'c'"),
         (["train/a/a.mp4", "train/c/a.mp4", "val/a/b.mp4", "val/b/c.mp4"], "no usable training"),
     ],
 )

@@ -135,7 +135,9 @@ def test_given_lists_in_the_run_folder_are_never_written_nor_removed(root, tmp_p
     with pytest.raises(UserError, match=r"^output: .*/train.csv is there already"):
         prepared("--data.root", root, "--output", tmp_path)
     # Their paths are taken from their own folder, which holds no videos.
-    with pytest.raises(UserError, match="train.csv: none of its 8 videos is usable, the first one"):
+    with pytest.raises(
+        UserError, match=r"train.csv: none of its 8 videos is usable, the first one"
+    ):
         prepared(*lists, "--output", tmp_path)
     assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
