@@ -25,7 +25,7 @@ from tdn.errors import UserError
 from tdn.training.optimizing import lamb
 from tdn.training.optimizing.groups import NamedParameters, parameter_groups
 from tdn.training.optimizing.lamb import Lamb
-from tdn.training.optimizing.sgd import ChannelsLastSGD
+from tdn.training.optimizing.sgd import ChannelsLastSGD, lay_out_gradients
 
 BETAS = (0.9, 0.999)
 """AdamW's decay rates (Loshchilov and Hutter 2019)."""
@@ -78,13 +78,15 @@ def _torch_optimizer(
     config: OptimizerConfig, groups: Groups, device: torch.device
 ) -> torch.optim.Optimizer:
     if config.name == "adamw":
-        return torch.optim.AdamW(
+        adamw = torch.optim.AdamW(
             groups, config.lr, BETAS, weight_decay=config.weight_decay, fused=True
         )
+        if device.type == "cpu":
+            adamw.register_step_pre_hook(lay_out_gradients)
+        return adamw
     if config.name == "lamb":
         return Lamb(groups, config.lr, config.weight_decay)
-    on_cpu = device.type == "cpu" and config.momentum
-    sgd = (ChannelsLastSGD if on_cpu else torch.optim.SGD)(
+    sgd = (ChannelsLastSGD if device.type == "cpu" else torch.optim.SGD)(
         groups, config.lr, config.momentum, weight_decay=config.weight_decay, fused=True
     )
     if config.momentum:

@@ -8,9 +8,10 @@ from torch import nn
 
 from tdn.config import OptimizerConfig
 from tdn.training.optimizing.optimizer_state import named_state, restore_named_state
-from tdn.training.optimizing.optimizers import create_optimizer
+from tdn.training.optimizing.optimizers import BETAS, create_optimizer
 from tdn.training.optimizing.sgd import ChannelsLastSGD
 
+LAYOUTS = (torch.channels_last, torch.contiguous_format)
 SHAPES = ((4, 3, 3, 3), (6, 5, 1, 1), (3, 1, 3), (7,))
 
 
@@ -20,15 +21,19 @@ def weights():
     return [torch.randn(shape, generator=generator) for shape in SHAPES]
 
 
-def trained(weights, layout, steps, create, *, skip=None):
-    """Weights after steps with gradients of their own, of which one may have none."""
+def trained(weights, layout, steps, create, *, gradients=None, skip=None):
+    """Weights after steps with gradients of their own, of which one may have none.
+
+    Args:
+        gradients: Their layout, if it is not that of the weights.
+    """
     parameters = [nn.Parameter(_laid(weight, layout)) for weight in weights]
     optimizer = create([(str(index), each) for index, each in enumerate(parameters)])
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
         for index, parameter in enumerate(parameters):
             gradient = torch.randn(parameter.shape, generator=generator)
-            parameter.grad = None if index == skip else _laid(gradient, layout)
+            parameter.grad = None if index == skip else _laid(gradient, gradients or layout)
         optimizer.step()
     return [parameter.detach() for parameter in parameters], optimizer
 
@@ -44,17 +49,46 @@ def ours(parameters):
     return made.optimizer
 
 
+def others(name):
+    """What else a run on a CPU has, and its textbook."""
+    kind, settings = {
+        "sgd": (torch.optim.SGD, {"momentum": 0.0}),
+        "adamw": (torch.optim.AdamW, {"betas": BETAS}),
+    }[name]
+    config = OptimizerConfig(name=name, lr=0.1, momentum=0.0, weight_decay=0.05)
+
+    def run(parameters):
+        return create_optimizer(config, parameters, torch.device("cpu")).optimizer
+
+    def plain(parameters):
+        weights = [each for _, each in parameters]
+        return kind(weights, 0.1, weight_decay=0.05, foreach=False, fused=False, **settings)
+
+    return run, plain
+
+
 def textbook(parameters):
     return torch.optim.SGD(
         [each for _, each in parameters], 0.1, 0.8, weight_decay=0.05, foreach=False
     )
 
 
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("gradients", LAYOUTS)
 @pytest.mark.parametrize("skip", [None, 0])
-def test_its_updates_are_those_of_the_textbook(weights, layout, skip):
-    found, _ = trained(weights, layout, 3, ours, skip=skip)
+def test_its_updates_are_those_of_the_textbook(weights, layout, gradients, skip):
+    found, _ = trained(weights, layout, 3, ours, gradients=gradients, skip=skip)
     expected, _ = trained(weights, torch.contiguous_format, 3, textbook, skip=skip)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("gradients", LAYOUTS)
+def test_so_are_those_without_momentum_and_of_adamw(weights, name, layout, gradients):
+    run, plain = others(name)
+    found, _ = trained(weights, layout, 3, run, gradients=gradients)
+    expected, _ = trained(weights, torch.contiguous_format, 3, plain)
     torch.testing.assert_close(found, expected)
 
 
