@@ -119,6 +119,13 @@ def test_the_version_stands_in_one_place():
                 assert tags <= {tdn.__version__}, path
 
 
+def test_types_and_style_are_checked_for_the_oldest_python_that_it_installs_with():
+    settings = (ROOT / "pyproject.toml").read_text()
+    (oldest,) = re.findall(r'python_requires=">=3\.(\d+)"', (ROOT / "setup.py").read_text())
+    assert re.findall(r'^python_version = "3\.(\d+)"', settings, re.MULTILINE) == [oldest]
+    assert re.findall(r'^target-version = "py3(\d+)"', settings, re.MULTILINE) == [oldest]
+
+
 def test_the_changelog_is_kept_as_such_files_are():
     """As keepachangelog.com says: newest first, dated, changes in groups; each version a link."""
     text = (ROOT / "CHANGELOG.md").read_text()
