@@ -119,8 +119,12 @@ def _choose_network(
     else:
         choose("model.name", "tdn_resnet18", "a small network, as there is no GPU")
         choose("model.width", 32, "half of the published width, for a quarter of the work")
-    dropout = 0.5 if weights is not None or machine.gpus else 0.2
-    choose("model.dropout", dropout, "as published" if dropout == 0.5 else "a small network")
+    if weights is not None and weights.config is not None:
+        choose("model.dropout", weights.model.dropout, f"as {weights.path.name} was trained")
+    elif weights is not None or machine.gpus:
+        choose("model.dropout", 0.5, "as published")
+    else:
+        choose("model.dropout", 0.2, "a small network")
 
 
 def _same_classes(weights: Weights, classes: Sequence[str]) -> bool:

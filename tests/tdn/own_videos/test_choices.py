@@ -164,13 +164,14 @@ def weights(config: Config | None, kind: str, classes: tuple[str, ...] = ()) -> 
 
 def test_weights_decide_about_the_network():
     former = Config(
-        model=ModelConfig("tdn_resnet18", 4, 2, width=24, temporal=TemporalConfig(stages=(3,))),
+        model=ModelConfig("tdn_resnet18", 4, 2, 0.3, 24, temporal=TemporalConfig(stages=(3,))),
         data=DataConfig(crop_size=(64, 80), short_side=72),
     )
     config = chosen(weights=weights(former, "ours", ("a", "b"))).config
     model = config.model
     assert (model.name, model.num_segments, model.width) == ("tdn_resnet18", 4, 24)
     assert model.temporal.stages == (3,)
+    assert model.dropout == 0.3
     assert (config.data.crop_size, config.data.short_side) == ((64, 80), 72)
     assert model.new_head
     same = chosen(weights=weights(former, "ours", names(2)))
