@@ -36,10 +36,14 @@ class MemoryNeed:
     """Of frames that Python decodes for DALI."""
     pixels: int
     """Width times height of the largest video."""
+    gpu: bool
+    """Whether clips are decoded on the GPU."""
 
     def __str__(self) -> str:
-        host = f" and {_size(self.host)} for frames decoded outside DALI" if self.host else ""
-        return f"up to {_size(self.device)} of memory{host}"
+        if not self.gpu:
+            return f"up to {_size(self.device + self.host)} of memory for decoding"
+        host = f" and {_size(self.host)} of the host's" if self.host else ""
+        return f"up to {_size(self.device)} of GPU memory{host} for decoding"
 
 
 def _size(count: float) -> str:
@@ -62,6 +66,7 @@ def memory_need(planner: Planner, device: torch.device) -> MemoryNeed:
         device=places * 3 * largest * _COPIES + outputs,
         host=fetched * (AHEAD + 1 + (not gpu)),  # DALI copies what it is given
         pixels=largest,
+        gpu=gpu,
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -83,7 +84,11 @@ def test_a_limit_is_checked_before_anything_is_decoded(config):
 
 def test_what_a_loader_takes_is_said(config):
     loader = create_loader(config, "train")
-    assert str(memory_need(loader.planner, CPU)) in loader.describe()
+    need = memory_need(loader.planner, CPU)
+    assert str(need) in loader.describe()
+    together = (need.device + need.host) / 1e6
+    assert str(need).startswith(f"up to {together:.1f} MB of memory")
+    assert str(dataclasses.replace(need, gpu=True)).count(" MB of ") == 2
 
 
 def test_memory_grows_with_the_batch_and_the_outside_frames_only_where_there_are_some(config):

@@ -23,7 +23,7 @@ data: {batch_size: 2, crop_size: 48, short_side: 48, num_threads: 1}
 training: {device: cpu}
 """
 KNOWN = Clips("list.txt", 100, 100, 100, decoders="100 vp9 by DALI", highest=2)
-NEED = MemoryNeed(device=2 * 10**9, host=10**9, pixels=10**6)
+NEED = MemoryNeed(device=2 * 10**9, host=10**9, pixels=10**6, gpu=False)
 MEMORY = Memory(NEED, on_gpu=False, processes=1, free=16 * 10**9, device=0)
 
 
