@@ -15,7 +15,7 @@ import torch
 
 from tdn.evaluation.scores import Scores
 from tdn.files import write_text_atomically
-from tdn.training.metrics import label_ranks
+from tdn.training.metrics import TOP5_FROM, label_ranks
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,10 @@ class ByClass:
         return int(mistakes.argmax()) if mistakes.any() else None
 
     def save_table(self, path: Path) -> None:
-        """Write a line for each class as CSV: label, class, videos, top-1 and top-5 in percent,
-        the class it is most often taken for, and how many videos that are."""
+        """Write a line for each class as CSV: label, class, videos, top-1 in percent, top-5 in
+        percent (of six classes or more), the class it is most often taken for, and how many videos
+        that are.
+        """
         top5 = _percent(self.top5, self.videos)
         rows: list[list[Any]] = [
             ["label", "class", "videos", "top1", "top5", "taken_for", "taken_for_videos"]
@@ -83,7 +85,8 @@ class ByClass:
             mistaken = (
                 ["", 0] if other is None else [self.names[other], self.confusion[label, other]]
             )
-            shares = [f"{values[label]:.2f}" for values in (self.accuracy, top5)]
+            shares = [f"{self.accuracy[label]:.2f}", f"{top5[label]:.2f}"]
+            shares[1] = shares[1] if len(self.names) >= TOP5_FROM else ""
             shares = shares if self.videos[label] else ["", ""]
             rows.append([label, name, self.videos[label], *shares, *mistaken])
         _write(path, rows)

@@ -96,7 +96,11 @@ def evaluate(
             with processes.failing_together():
                 partial.write(mine)
             if processes.is_main:
-                print(f"stopped on request; what was scored is kept in {output}", flush=True)
+                print(
+                    f"stopped on request; what was scored is kept in {output}: the same command "
+                    "goes on",
+                    flush=True,
+                )
             raise SystemExit(STOPPED)
         parts = [part for part in (former, *processes.gather_to_main(mine)) if part is not None]
         metrics = None

@@ -9,6 +9,7 @@ from typing import Any
 from tdn.evaluation.by_class import ByClass
 from tdn.evaluation.scores import Scores, save_metrics
 from tdn.files import write_atomically
+from tdn.training.metrics import TOP5_FROM
 
 
 def save_results(
@@ -59,8 +60,9 @@ def in_words(metrics: dict[str, Any], output: Path, seconds: float) -> str:
     lost = f" ({left_out} of the list's {metrics['listed']} left out)" if left_out else ""
     counts = [(metrics["clips"], "clip"), (metrics["crops"], "crop")]
     protocol = " x ".join(f"{n} {thing}{'s' if n > 1 else ''}" for n, thing in counts)
+    top5 = f", top-5 {metrics['top5']:.2f} %" if metrics["classes"] >= TOP5_FROM else ""
     return (
-        f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} % on {metrics['videos']} "
-        f"videos{lost}, {protocol}, {metrics['videos'] / seconds:.1f} a second; scores in "
+        f"top-1 {metrics['top1']:.2f} %{top5} on {metrics['videos']} videos{lost}, "
+        f"{protocol}, {metrics['videos'] / seconds:.1f} a second; scores in "
         f"{output / 'scores.npz'}"
     )

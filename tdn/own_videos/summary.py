@@ -7,14 +7,10 @@ import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from tdn.evaluation.certainty import accuracy_in_words
 from tdn.evaluation.scores import Scores
 
-_Z = 1.96
-"""Standard deviations of a 95 % interval."""
 _LONGER = 3
 """Times the minutes, for a longer training."""
 
@@ -35,7 +31,8 @@ def summary(
     width = max(len(str(path)) for path, _ in files)
     longer = math.ceil(_LONGER * minutes)
     lines = [
-        _accuracy(metrics, labels),
+        "",
+        accuracy_in_words(metrics, labels),
         *(f"  {path!s:{width}}  {what}" for path, what in files),
         "Go on with",
         f"  tdn predict NEW_VIDEO --checkpoint {quoted(root / 'checkpoints' / 'last.pt')}",
@@ -43,32 +40,6 @@ def summary(
         f"  {shlex.join([*again, '--minutes', str(longer)])}",
     ]
     return "\n".join(lines)
-
-
-def _accuracy(metrics: dict[str, Any], labels: np.ndarray) -> str:
-    """The accuracy, how sure it is, and what guessing would reach."""
-    count, top1 = len(labels), metrics["top1"]
-    low, high = (100 * bound for bound in interval(round(top1 / 100 * count), count))
-    counts = np.bincount(labels)
-    names = metrics.get("class_names") or [str(label) for label in range(len(counts))]
-    most = int(counts.argmax())
-    chance = 100 * counts[most] / count
-    verdict = "" if low > chance else ": not surely better than that"
-    return (
-        f"\nOf {count} validation videos {top1:.1f} % are right (of more such videos, between "
-        f"{low:.0f} and {high:.0f} %); always saying '{names[most]}' would give {chance:.1f} %"
-        f"{verdict}."
-    )
-
-
-def interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of which ``right`` of ``count`` were seen."""
-    share, square = right / count, _Z**2
-    middle = (share + square / (2 * count)) / (1 + square / count)
-    half = (
-        _Z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    )
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def quoted(path: Path) -> str:

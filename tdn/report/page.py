@@ -12,11 +12,13 @@ from typing import Any
 import jinja2
 
 import tdn
+from tdn.evaluation.certainty import accuracy_in_words, percent
 from tdn.evaluation.confusion import confusion_figure
 from tdn.files import write_text_atomically
 from tdn.report.charts import draw_charts
 from tdn.report.examples import make_examples
 from tdn.report.record import RunRecord, read_run
+from tdn.training.metrics import TOP5_FROM
 
 HARDEST = 10
 """Classes in the table of the hardest ones."""
@@ -48,6 +50,7 @@ def write_report(folder: Path, output: Path, examples: int = 6, device: str = "a
     text = template.render(
         run=run,
         name=folder.resolve().name,
+        accuracy=_accuracy(run),
         tiles=_tiles(run),
         charts=draw_charts(run),
         confusion=_confusion(run),
@@ -65,22 +68,30 @@ def write_report(folder: Path, output: Path, examples: int = 6, device: str = "a
     return problems
 
 
+def _accuracy(run: RunRecord) -> str:
+    """What the evaluation came to, in a sentence; empty if there was none."""
+    if run.metrics is None or run.scores is None:
+        return ""
+    return accuracy_in_words(run.metrics, run.scores.labels)
+
+
 def _tiles(run: RunRecord) -> list[tuple[str, str, str]]:
     """The numbers at the top: name, value, and what it is of."""
     found = []
     if run.metrics is not None:
         videos, views = run.metrics["videos"], run.metrics["views"]
         of = f"{_count(videos, 'video')}, {_count(views, 'view')} each"
-        found += [
-            ("top-1", f"{run.metrics['top1']:.2f} %", of),
-            ("top-5", f"{run.metrics['top5']:.2f} %", of),
-        ]
+        found.append(("top-1", percent(run.metrics["top1"], videos), of))
+        if run.metrics["classes"] >= TOP5_FROM:
+            found.append(("top-5", percent(run.metrics["top5"], videos), of))
     if run.by_class is not None:
-        found.append(("mean class accuracy", f"{run.by_class.mean_accuracy:.2f} %", ""))
+        mean = percent(run.by_class.mean_accuracy, int(run.by_class.videos.sum()))
+        found.append(("mean class accuracy", mean, ""))
     validations = run.of("validation")
     if validations:
         best = max(validations, key=lambda event: event["top1"])
-        found.append(("best validation top-1", f"{best['top1']:.2f} %", f"epoch {best['epoch']}"))
+        top1 = percent(best["top1"], best["clips"])
+        found.append(("best validation top-1", top1, f"epoch {best['epoch']}"))
     trained = run.of("train")
     if trained:
         took = [event["clips"] / event["clips_per_second"] for event in trained]

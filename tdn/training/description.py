@@ -25,6 +25,7 @@ def describe(config: Config, parts: Parts, processes: Processes) -> Event:
         "batch_size": config.data.batch_size,
         "accumulate": config.training.accumulate,
         "model": config.model.name,
+        "classes": config.model.num_classes,
         "parameters": sum(p.numel() for p in parts.model.parameters()),
         "optimizer": config.optimizer.name,
         "optimizer_backend": parts.optimizer.backend,

@@ -31,6 +31,10 @@ def label_ranks(scores: Tensor, labels: Tensor) -> Tensor:
     return before.sum(1)
 
 
+TOP5_FROM = 6
+"""Classes from which on top-5 is told: of fewer it is always 100 %."""
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a number of clips came to, over all processes."""

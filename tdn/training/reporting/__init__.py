@@ -2,7 +2,7 @@
 
 An event is a flat dict and goes to every sink; sinks exist on the main process only. Events:
 
-    start       what runs where: versions, device, processes, optimizer backend, precision
+    start       what runs where: versions, device, processes, classes, optimizer backend, precision
     train       of the steps since the last train event: loss, top1, clips, clips_per_second,
                 clips_per_second_each, data_wait; at that step: lr, gradient_norm, memory, eta; of
                 the whole run so far, steps left out: skipped (not finite), overflows (fp16's)

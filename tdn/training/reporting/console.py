@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tdn.config import Config
+from tdn.training.metrics import TOP5_FROM
 from tdn.training.reporting.pacing import Pacing
 from tdn.training.reporting.sinks import Event
 
@@ -41,6 +42,7 @@ class Console:
         self._bar: tqdm[Any] | None = None
         self._step = 0
         self._share = ""
+        self._shows_top5 = True
         self._of_epoch: list[Event] = []
         self._of_line: list[Event] = []
 
@@ -86,6 +88,7 @@ class Console:
     def _start(self, event: Event) -> None:
         self._step = event["step"]
         self._lines.start(event["time"])
+        self._shows_top5 = event["classes"] >= TOP5_FROM
         processes = event["world_size"]
         if processes > 1:
             self._share = "per process" if event["device"] == "CPU" else "per GPU"
@@ -144,10 +147,10 @@ class Console:
         )
 
     def _validation(self, event: Event) -> None:
+        top5 = f", top-5 {event['top5']:.1f} %" if self._shows_top5 else ""
         print(
             f"{self._name(event['epoch'])}  validation: loss {event['loss']:.3f}, "
-            f"top-1 {event['top1']:.1f} %, top-5 {event['top5']:.1f} %, "
-            f"best top-1 {event['best_top1']:.1f} %",
+            f"top-1 {event['top1']:.1f} %{top5}, best top-1 {event['best_top1']:.1f} %",
             flush=True,
         )
 
@@ -164,7 +167,8 @@ class Console:
         if event["completed"]:
             print(f"complete after {duration}, best top-1 {event['best_top1']:.1f} %", flush=True)
         else:
-            print(f"stopped on request after step {event['step']}, {duration}", flush=True)
+            place = f"after step {event['step']}, {duration}"
+            print(f"stopped on request {place}: the same command goes on", flush=True)
 
 
 def _mean(events: Sequence[Event]) -> Event:

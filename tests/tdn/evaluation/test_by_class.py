@@ -52,7 +52,7 @@ def test_files_for_a_spreadsheet(tmp_path):
     table = list(csv.DictReader(io.StringIO((tmp_path / "classes.csv").read_text())))
     assert [row["class"] for row in table] == names
     assert table[0] | {"class": ""} == {
-        "label": "0", "class": "", "videos": "3", "top1": "33.33", "top5": "100.00",
+        "label": "0", "class": "", "videos": "3", "top1": "33.33", "top5": "",
         "taken_for": names[1], "taken_for_videos": "2",
     }  # fmt: skip
     assert (table[2]["top1"], table[1]["taken_for"]) == ("", "")

@@ -153,7 +153,7 @@ def test_stopped_and_started_again_it_scores_the_rest(
     with pytest.raises(SystemExit) as end:
         evaluate(settings, checkpoint)
     assert end.value.code == 75
-    assert "stopped on request" in capsys.readouterr().out
+    assert "the same command goes on" in capsys.readouterr().out
     settings.data = dataclasses.replace(settings.data, num_threads=2)  # changes no score
     evaluate(settings, checkpoint)
     assert len(served) == 11  # 42 views in batches of 4, the seventh is done, too

@@ -50,7 +50,7 @@ def events(epochs: int = 3) -> list[dict]:
         if step % STEPS == 0:
             top1 = {10: 30.0, 20: 50.0, 30: 40.0}[step]
             validation = {"event": "validation", "step": step, "epoch": step // STEPS, "loss": 1.0}
-            found.append(validation | {"top1": top1, "top5": 99.0, "time": float(step)})
+            found.append(validation | {"top1": top1, "top5": 99.0, "clips": 7, "time": float(step)})
     return found
 
 
@@ -180,9 +180,11 @@ def test_it_tells_what_the_run_reached(page, run):
     text = re.sub(r"<(style|script|svg).*?</\1>", "", page, flags=re.S)
     text = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
     metrics = json.loads((run / "metrics.json").read_text())
-    assert f"top-1 {metrics['top1']:.2f} % 7 videos, 1 view each" in text
-    assert f"mean class accuracy {metrics['mean_class_accuracy']:.2f} %" in text
-    assert "best validation top-1 50.00 % epoch 2" in text
+    assert f"top-1 {metrics['top1']:.0f} % 7 videos, 1 view each" in text
+    assert f"mean class accuracy {metrics['mean_class_accuracy']:.0f} %" in text
+    assert f"Of 7 validation videos {metrics['top1']:.1f} % are right" in text
+    assert "top-5" not in text  # of three classes
+    assert "best validation top-1 50 % epoch 2" in text
     assert "speed 20.0 clips/s 2 processes" in text
     assert "waiting for data 18.3 %" in text  # (2 x 5 + 4 x 25) / 6
     assert "training time 0 min 12 s" in text
@@ -249,6 +251,17 @@ def copied(run: Path, tmp_path: Path, **metrics: object) -> Path:
     known = json.loads((copy / "metrics.json").read_text())
     (copy / "metrics.json").write_text(json.dumps(known | metrics))
     return copy
+
+
+def test_no_mistake_is_no_list(run, tmp_path):
+    copy = copied(run, tmp_path)
+    known = read_run(copy).scores
+    dataclasses.replace(known, logits=9 * np.eye(3, dtype=np.float32)[known.labels, None]).save(
+        copy / "scores.npz"
+    )
+    write_report(copy, tmp_path / "perfect.html", examples=0)
+    assert ("<ol>" in (tmp_path / "perfect.html").read_text()) is False
+    assert "every video is predicted as" in (tmp_path / "perfect.html").read_text()
 
 
 def titles(monkeypatch, folder: Path, count: int = 3) -> tuple[list[list[str]], list[str]]:

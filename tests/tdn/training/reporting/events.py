@@ -21,7 +21,7 @@ def train_event(step: int, **values: object) -> dict:
 def start_event(step: int = 0, **values: object) -> dict:
     event = {"event": "start", "time": 1.5 * step, "step": step, "epoch": 1, "epochs": 3}
     sizes = {"steps_per_epoch": 5, "global_batch": 8, "world_size": 1, "parameters": 7}
-    names = {"model": "tiny", "precision": "fp32", "device": "CPU", "output": "run"}
+    names = {"model": "tiny", "classes": 9, "precision": "fp32", "device": "CPU", "output": "run"}
     more = {"optimizer": "sgd", "optimizer_backend": "torch", "lr": 0.1, "base_batch": 0}
     rest = {"multipliers": {}, "resumed_from": None, "pretrained": None}
     return event | sizes | names | more | rest | values

@@ -24,6 +24,21 @@ def test_a_line_for_every_epoch_with_its_means(capsys):
         assert text in line
 
 
+@pytest.mark.parametrize(("classes", "shown"), [(2, False), (5, False), (6, True)])
+def test_top5_is_told_where_it_means_something(capsys, classes, shown):
+    console = Console(epochs=2, steps_per_epoch=4, show_bar=False, line_every=0)
+    console.write(start_event(classes=classes))
+    values = {"event": "validation", "top5": 99.0, "best_top1": 50.0}
+    console.write(train_event(4, **values))
+    assert ("top-5 99.0 %" in capsys.readouterr().out) is shown
+
+
+def test_a_run_that_was_stopped_says_how_it_goes_on(capsys):
+    console = Console(epochs=2, steps_per_epoch=4, show_bar=False, line_every=0)
+    console.write({"event": "end", "seconds": 8.0, "completed": False, "step": 6})
+    assert "step 6, 00:08: the same command goes on" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("epochs", "steps", "most"), [(1, 28800, 500), (600, 48, 610)])
 def test_a_file_gets_a_line_soon_and_then_now_and_again(capsys, epochs, steps, most):
     """A second a step: eight hours in one epoch, or in epochs shorter than the time to a line."""
