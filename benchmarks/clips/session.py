@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -20,8 +19,6 @@ from tdn.machine import usable_cores
 
 CASE = ("source", "segments", "contestant", "batch_size", "workers")
 """Columns that say what was measured."""
-PACKAGES = ("nvidia-dali-cuda130", "av", "pillow", "decord", "torchcodec")
-"""Whose versions matter."""
 
 
 def has_device(device: str) -> bool:
@@ -36,7 +33,7 @@ def measure_all(options: argparse.Namespace) -> list[Row]:
     """
     end = time.monotonic() + 60 * options.minutes
     effort = Effort(options.rounds, options.seconds)
-    where = surroundings(options.device) | versions()
+    where = surroundings(options.device)
     if options.commit:
         where["commit"] = options.commit
     output = options.output or results_file("pipeline", options.device)
@@ -91,14 +88,3 @@ def _case(source: str, listed: Path | None, segments: int, options: argparse.Nam
         contestants = [contestant for contestant in contestants if contestant != OURS_ON_CPU]
     contestants = [contestant for contestant in contestants if source in contestant.sources]
     return Case(source, config, contestants, options.device)
-
-
-def versions() -> Row:
-    """Of the libraries that decode and resize; None of those that are absent."""
-    found: Row = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
-    return found

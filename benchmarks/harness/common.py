@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ import tdn
 from tdn.provenance import commit
 
 RESULTS = Path(__file__).parents[1] / "results"
+MEDIA = "nvidia-dali-cuda130", "av", "pillow", "decord", "torchcodec"
+"""Packages whose versions matter, too."""
 PACKAGES = {"nvidia": "nvidia-dali-cuda130"}
 """That modules of another name come with."""
 
@@ -49,12 +52,25 @@ def surroundings(device: str) -> dict[str, object]:
         "triton": triton.__version__,
         "python": platform.python_version(),
         "tdn": tdn.__version__,
+        **versions(),
         "commit": commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     if device == "cuda":
         found |= {"driver": _driver(), "cuda": torch.version.cuda}
+        found |= {"cudnn": torch.backends.cudnn.version(), "processor": _processor()}
         found["gpus"] = torch.cuda.device_count()
+    return found
+
+
+def versions() -> dict[str, str | None]:
+    """Of the libraries that decode and resize; None of those that are absent."""
+    found: dict[str, str | None] = {}
+    for package in MEDIA:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
     return found
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib import metadata
+
 from benchmarks.harness.rows import read_results
 from benchmarks.manifest import main
 
@@ -13,3 +15,5 @@ def test_a_row_for_each_number_of_clips_with_what_a_process_paid(tmp_path):
         paid = ("open_s", "first_epoch_s", "plan_us_per_clip")
         assert min(result.values[key] for key in paid) > 0
         assert {"device", "commit", "date"} <= set(result.where)
+        assert result.where["av"] == metadata.version("av")
+        assert result.where["nvidia-dali-cuda130"] == metadata.version("nvidia-dali-cuda130")
