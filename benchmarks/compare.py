@@ -54,7 +54,7 @@ FEW = 5
 QUANTILES = 1.683
 """Standard deviations between the 20 % and the 80 % quantile."""
 NOT_RUN, LOST = "benchmark was not run", "no longer has "
-LACKING = "absent", "left out: PyAV has no encoder"
+LACKING = "absent", "left out: PyAV has no encoder", "left out: the system does not forget"
 UNKNOWN = "left out", NOT_RUN, LOST
 """How reasons begin why values are missing: others are losses."""
 

@@ -34,12 +34,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tdn.machine import usable_cores
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.clips.contestants import BACKENDS
 from benchmarks.clips.data import FRAMES, SOURCES
+from tdn.machine import usable_cores
 
 QUICK = ("jpeg", "h264", "vp9")
 """The sources of --quick."""

@@ -222,7 +222,9 @@ def main(words: list[str] | None = None) -> int:
     if options.processes > 1:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         number = ["--nproc-per-node", str(options.processes)]
-        subprocess.run([*torchrun, *number, __file__, *words], check=True)
+        # torchrun would say that it sets this, in a box of stars.
+        environment = {"OMP_NUM_THREADS": str(options.threads or 1), **os.environ}
+        subprocess.run([*torchrun, *number, __file__, *words], check=True, env=environment)
     else:
         _measure_and_write(options)
     return 0

@@ -64,6 +64,12 @@ def copying_the_state(update: Callable[..., Any]) -> Callable[..., Any]:
     return slow
 
 
+def test_the_page_has_the_bound_of_each_part():
+    text = (gate.ROOT / "docs" / "benchmarks.md").read_text()
+    for part, expected in gate.EXPECTED.items():
+        assert f"{part} {(1 + gate.TOLERANCE[part]) / expected - 1:.0%}".replace("%", " %") in text
+
+
 @pytest.mark.parametrize(
     ("part", "place", "name", "slower"),
     [

@@ -43,10 +43,12 @@ def test_several_processes_are_started(tmp_path, monkeypatch):
     output = tmp_path / "row.jsonl"
     commands = []
 
-    def torchrun(command, check):
+    def torchrun(command, check, env):
         commands.append(command)
+        assert "OMP_NUM_THREADS" in env  # or torchrun says so
 
     monkeypatch.setattr(trainer_overhead.subprocess, "run", torchrun)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     words = ["--processes", "2", "--output", str(output)]
     assert main(words) == 0
     (command,) = commands
