@@ -65,10 +65,14 @@ class Result:
         return tuple(self.where.get(name) for name in ("device", "cpus", "threads", "torch"))
 
     @property
+    def peer(self) -> str | None:
+        """Who was measured, if there are several."""
+        return self.case.get("peer", self.case.get("contestant"))
+
+    @property
     def ours(self) -> bool:
         """Whether it is of this product, and not of a peer."""
-        who = self.case.get("peer", self.case.get("contestant", "ours"))
-        return str(who).startswith("ours")
+        return (self.peer or "ours").startswith("ours")
 
     @property
     def row(self) -> Row:

@@ -1,11 +1,12 @@
 """Tables of what was measured, as Markdown: one for each machine that measured.
 
-What was not measured is no line of a table; a sentence below it names that, and the reason.
+What was not measured is no line of a table; a sentence below it names that. Whole messages of
+errors stand in the results only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.harness.rows import REASONS, Result
 from benchmarks.pages.epochs import epochs
@@ -55,7 +56,10 @@ def remark(result: Result) -> str:
     """Why there are no numbers, or why they are to be doubted."""
     for name in REASONS:
         if name in result.values:
-            return f"**{name.replace('_', ' ')}**: {result.values[name]}"
+            said = str(result.values[name])
+            if name == "error":
+                said = said.partition(":")[0]
+            return f"**{name.replace('_', ' ')}**: {said}"
     return DOUBTFUL if result.values.get("doubtful") else ""
 
 
@@ -228,7 +232,9 @@ def _part(rows: Sequence[Result], columns: Mapping[str, Column]) -> str:
         return "\n\n".join(parts)
     lines = [[str(column(row)) for column in columns.values()] for row in shown]
     head, remarks = list(columns), [remark(row) for row in shown]
-    if any(remarks):
+    if set(remarks) == {DOUBTFUL}:
+        parts.insert(0, f"{DOUBTFUL.capitalize()} meanwhile.")
+    elif any(remarks):
         head.append("")
         lines = [[*line, said] for line, said in zip(lines, remarks, strict=True)]
     used = [place for place, name in enumerate(head) if {line[place] for line in lines} != {"-"}]
@@ -252,20 +258,32 @@ def _unmeasured(row: Result) -> str | None:
 
 
 def _sentences(rows: Sequence[Result]) -> Iterator[str]:
-    """One for each reason why rows were not measured; they are told by what they differ in."""
-    groups: dict[tuple[str, str], list[Result]] = {}
+    """One for each reason why rows were not measured, and one for all that are absent."""
+    groups: dict[str, list[Result]] = {}
     for row in rows:
         if name := _unmeasured(row):
-            groups.setdefault((UNMEASURED[name], row.values[name]), []).append(row)
+            reason = "" if name == "absent" else f" ({row.values[name]})"
+            groups.setdefault(f"{UNMEASURED[name]}{reason}", []).append(row)
+    for begin, missing in groups.items():
+        which = "" if len(missing) == len(rows) else f": {', '.join(_names(missing, rows))}"
+        yield f"{begin}{which}."
+
+
+def _names(missing: Sequence[Result], rows: Sequence[Result]) -> Iterable[str]:
+    """What the rows differ in; of a peer of whom there are no others its name is enough."""
     differing = [
         name
         for name in dict.fromkeys(name for row in rows for name in row.case)
         if len({str(row.case.get(name)) for row in rows}) > 1
     ]
-    for (begin, reason), missing in groups.items():
-        named = (" ".join(str(row.case[n]) for n in differing if n in row.case) for row in missing)
-        which = "" if len(missing) == len(rows) else f": {', '.join(named)}"
-        yield f"{begin} ({reason}){which}."
+    others = {row.peer for row in rows if row not in missing} | {None}
+    names = (
+        " ".join(str(row.case[name]) for name in differing if name in row.case)
+        if row.peer in others
+        else str(row.peer)
+        for row in missing
+    )
+    return dict.fromkeys(names)
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

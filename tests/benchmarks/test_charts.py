@@ -130,9 +130,31 @@ def test_what_was_not_measured_is_a_sentence_for_each_reason():
     assert "- (- to -)" not in drawn
     assert sentences == [
         "Not measured (no time): jpeg cold, vp9 warm.",
-        "Absent (pip install vp9): vp9 cold.",
+        "Absent: vp9 cold.",
     ]
     assert TABLES["from_files"](rows[1:3]).startswith("Not measured (no time).\n\n")
+
+
+def read(source, contestant, **values):
+    case = {"source": source, "segments": 8, "contestant": contestant}
+    return Result("pipeline", case, values, WHERE)
+
+
+def test_messages_of_errors_stand_in_the_results_only_and_peers_that_lack_are_named_once():
+    reason = "OSError: lib.so: no such file"
+    speed = {"clips_per_s": 3.0, "doubtful": True}
+    rows = [
+        *(read("vp9", "ours", **speed), read("h264", "ours", **speed)),
+        *(read("vp9", "a", absent=reason), read("h264", "a", absent=f"{reason} or folder")),
+        *(read("vp9", "b", absent=reason), read("h264", "b", **speed)),
+    ]
+    drawn, doubt, absent, _ = TABLES["pipeline"](rows).split("\n\n")
+    assert absent == "Absent: a, vp9 b."
+    assert doubt == "Others used the machine meanwhile."
+    assert "others" not in drawn
+    failed = TABLES["pipeline"]([*rows, read("av1", "ours", error=reason)])
+    assert "**error**: OSError |" in failed
+    assert "others used the machine |" in failed
 
 
 def test_what_lacks_on_a_device_is_named():
