@@ -90,16 +90,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"threads of ours, processes of the peers (one a core, {cores})",
     )
-    parser.add_argument("--clips", type=int, default=64, metavar="N", help="of a source (64)")
-    parser.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"({FRAMES})")
-    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="clips (4)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (5)")
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="that a turn lasts at least, once warm (2)"
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=30, help="start no measurement after these (30)"
-    )
+    _add_effort(parser)
     parser.add_argument(
         "--consume",
         type=float,
@@ -123,6 +114,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.clips < options.batch_size:
         parser.error(f"--clips {options.clips}: at least one batch, {options.batch_size}")
     return options
+
+
+def _add_effort(parser: argparse.ArgumentParser) -> None:
+    """How much is measured, and how long."""
+    parser.add_argument("--clips", type=int, default=64, metavar="N", help="of a source (64)")
+    parser.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"({FRAMES})")
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="clips (4)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each (5)")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="that a turn lasts at least, once warm (2)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=30, help="start no measurement after these (30)"
+    )
 
 
 if __name__ == "__main__":
