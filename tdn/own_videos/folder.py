@@ -75,8 +75,15 @@ def look_into(root: Path, template: str = "") -> VideoFolder:
     if unusable:
         notes.append(f"left out: {unusable} of {len(paths)} files, named above: no usable videos")
     tops = [root / top for top in sides] or [root]
-    named = {_class_name(entry.name) for top in tops for entry in _folders_in(top)}
-    _check_classes(folder, named)
+    named: dict[str, set[str]] = {}
+    for entry in (entry for top in tops for entry in _folders_in(top)):
+        named.setdefault(_class_name(entry.name), set()).add(entry.name)
+    notes += [
+        f"one class, '{name}', as their names differ in spaces alone: {_listed(sorted(alike))}"
+        for name, alike in named.items()
+        if len(alike) > 1
+    ]
+    _check_classes(folder, named.keys())
     return folder
 
 

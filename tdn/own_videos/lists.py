@@ -1,6 +1,6 @@
 """The lists of a run, kept in its folder: what is trained on and what is validated.
 
-train.csv, validation.csv   path and class of each video; to be changed by hand, if need be
+train.csv, validation.csv   path and class of each video
 classes.txt                 names of the classes, by label
 videos.arrow                all that was found in the folder, to notice what changes there
 """
@@ -76,20 +76,22 @@ class Lists:
             UserError: The run folder cannot be written, or a file's name cannot stand in a list.
         """
         _check_names(root, [*train, *validation])
-        with manifest.file.open("rb") as source:
-            write_atomically(self.found, lambda file: shutil.copyfileobj(source, file))
+        _copy(manifest.file, self.found)
         write_text_atomically(self.classes, "".join(f"{name}\n" for name in classes))
         for file, videos in ((self.train, train), (self.validation, validation)):
             write_text_atomically(file, as_csv((video.path, video.name) for video in videos))
-            cached = cache_path(file, root, classes, template)
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(manifest.file, cached)
+            _copy(manifest.file, cache_path(file, root, classes, template))
 
     def remove(self) -> None:
         """Delete all of them."""
         for file in (self.train, self.validation, self.classes, self.found):
             # The last one, by which the others are known to be a run's, goes last.
             file.unlink(missing_ok=True)
+
+
+def _copy(file: Path, other: Path) -> None:
+    with file.open("rb") as source:
+        write_atomically(other, lambda target: shutil.copyfileobj(source, target))
 
 
 def as_csv(rows: Iterable[tuple[str, str]]) -> str:

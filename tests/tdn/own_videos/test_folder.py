@@ -59,10 +59,12 @@ def test_equal_files_and_links_have_equal_content(fill):
 
 def test_what_is_unusable_is_counted_and_what_is_of_no_class(fill):
     root = fill("walk/a.mp4", "walk/notes.txt", "run/c.mp4", "stray.mp4", "stray 2.mp4")
+    (root / "run ").mkdir()
     folder = look_into(root)
     assert paths(folder) == {"walk/a.mp4": "walk", "run/c.mp4": "run"}
     told = "\n".join(folder.notes)
     assert "left out: 1 of 3" in told
+    assert "one class, 'run', as their names differ in spaces alone: 'run', 'run '" in told
     assert "'stray.mp4'" in told
     assert "'stray 2.mp4'" in told
 

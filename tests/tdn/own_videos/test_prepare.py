@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -233,6 +234,17 @@ def test_weights_bring_their_network(root, tmp_path, checkpoint, config, capsys)
     assert (made.model.num_classes, made.model.new_head) == (2, True)
     assert made.data.crop_size == config.data.crop_size
     assert "random weights" not in capsys.readouterr().out
+
+
+def test_a_full_disk_is_told_and_nothing_left(root, tmp_path, monkeypatch):
+    def fill_up(_source, target):
+        if Path(target.name).parent != tmp_path / "run":  # where the lists' manifests are cached
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", fill_up)
+    with pytest.raises(UserError, match="No space left"):
+        prepared("--data.root", root, "--output", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_name_that_a_list_cannot_keep_is_refused_and_nothing_left(root, tmp_path):
