@@ -157,7 +157,27 @@ def _found(request: Request, folder: RunFolder, record: Path) -> Prepared:
         epochs = ch.epochs_in(former["epoch_seconds"], request.minutes, ch.NO_LIMIT)
         config.training.epochs = epochs
         print(f"training.epochs {epochs}: {request.minutes:g} minutes in all")
-    return Prepared(config, former["processes"], former["epoch_seconds"])
+    if "training.accumulate" not in keys:
+        _keep_step(config, former)
+    return Prepared(config, _processes_now(config, former), former["epoch_seconds"])
+
+
+def _processes_now(config: Config, former: dict[str, Any]) -> int:
+    """As many as began, or as the GPUs that are left allow if a step is to have the same clips."""
+    began: int = former["processes"]
+    most = max(1, this_machine(config.training.device, config.training.precision).gpus)
+    return max(count for count in range(1, began + 1) if began % count == 0 and count <= most)
+
+
+def _keep_step(config: Config, former: dict[str, Any]) -> None:
+    """Fewer processes than began take more batches a step each."""
+    began, now = former["processes"], _processes_now(config, former)
+    config.training.accumulate = former.get("accumulate", 1) * began // now
+    if now < began:
+        print(
+            f"training.accumulate {config.training.accumulate}: {now} of {began} processes have a "
+            "GPU now"
+        )
 
 
 def _tell_changes(request: Request, folder: RunFolder) -> None:
@@ -253,6 +273,7 @@ class _New:
         content = {
             "about": self.request.about,
             "processes": prepared.processes,
+            "accumulate": config.training.accumulate,
             "epoch_seconds": round(prepared.epoch_seconds, 3),
         }
         write_text_atomically(record, json.dumps(content, indent=2) + "\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tdn.config import Config, DataConfig
-from tdn.config_loading import load_config
+from tdn.config_loading import dump_config, load_config
 from tdn.errors import UserError
 from tdn.own_videos import prepare as module
 from tdn.own_videos.choices import Videos
@@ -83,6 +83,20 @@ def test_the_second_time_all_is_as_it_was_but_what_is_asked_for(root, tmp_path):
     longer = prepared(*words, minutes=60)
     assert longer.config.training.epochs == int(60 * 60 / SECONDS)
     assert prepared(*words, "--training.epochs", "7", minutes=60).config.training.epochs == 7
+
+
+def test_with_fewer_gpus_a_step_has_the_same_clips(root, tmp_path, monkeypatch):
+    words = ["--data.root", root, "--output", tmp_path]
+    prepared(*words)
+    record = tmp_path / "own-videos.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"processes": 4}))
+    for gpus, processes in ((0, 1), (3, 2), (8, 4)):
+        monkeypatch.setattr(module, "this_machine", lambda *_, n=gpus: Machine(2, 10**10, n))
+        made = prepared(*words)
+        assert (made.processes, made.config.training.accumulate) == (processes, 4 // processes)
+        # The trainer writes it to the run's configuration, from where it must not add up.
+        (tmp_path / "config.yaml").write_text(dump_config(made.config))
+    assert prepared(*words, "--training.accumulate", "3").config.training.accumulate == 3
 
 
 def test_minutes_decide_how_long_it_trains(root, tmp_path):
