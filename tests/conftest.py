@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -30,6 +31,10 @@ if not torch.cuda.is_available():
 # Tests run side by side, on however few cores: examples may take their time.
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")
+
+# A shell's background jobs ignore Ctrl-C, and so would all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count()
 
