@@ -41,7 +41,7 @@ def copy_training_videos(config: Config, folder: Path) -> Path:
 
     Args:
         config: With the list.
-        folder: For the copies.
+        folder: For the copies, in a folder of their size.
 
     Returns:
         A list of the copies, beside their folder.
@@ -52,6 +52,8 @@ def copy_training_videos(config: Config, folder: Path) -> Path:
     data = config.data
     classes = read_class_names(data.classes)
     settings = CopySettings(short_side=side_of_copies(config))
+    # A start that was interrupted may have begun copies of another size.
+    folder = folder / str(settings.short_side)
     report = transcode(
         data.train_list,
         folder,

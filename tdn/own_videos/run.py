@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tdn.config import Config
+from tdn.config_loading import config_to_dict
 from tdn.evaluation.evaluator import evaluate
 from tdn.exporting import export
 from tdn.files import write_text_atomically
@@ -66,13 +68,16 @@ class _Run:
         )
         # Not the best one: with few videos it is the luckiest.
         self.checkpoint = RunFolder(root).last
+        self.record = root / "own-videos.json"
         self.metrics = root / "metrics.json"
         self.predictions = root / "predictions.json"
         self.program = root / "network.pt2"
         self.report = root / "report.html"
 
     def finish(self) -> None:
-        """Do what is not done since the training."""
+        """Do what is not done since the training, or was done with another test protocol."""
+        if self._record().get("protocol") != self._protocol():
+            self.metrics.unlink(missing_ok=True)
         stages: list[tuple[str, Path, Path, Callable[[], object]]] = [
             ("Evaluating", self.metrics, self.checkpoint, self._evaluate),
             ("Predicting the validation videos", self.predictions, self.checkpoint, self._predict),
@@ -97,6 +102,19 @@ class _Run:
 
     def _evaluate(self) -> None:
         evaluate(self.config, self.checkpoint)
+        content = self._record() | {"protocol": self._protocol()}
+        write_text_atomically(self.record, json.dumps(content, indent=2) + "\n")
+
+    def _record(self) -> dict[str, Any]:
+        """What is kept of the run besides its configuration."""
+        found: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
+        return found
+
+    def _protocol(self) -> str:
+        """What the evaluation depends on besides the checkpoint."""
+        tree = config_to_dict(self.config)
+        sizes = [tree["data"][name] for name in ("short_side", "crop_size")]
+        return json.dumps([tree["evaluation"], sizes])
 
     def _predict(self) -> None:
         paths, names = _validation_videos(self.config)

@@ -181,14 +181,19 @@ def test_names_of_classes_may_be_given(root, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_large_videos_are_trained_on_as_small_copies(tmp_path):
+def test_large_videos_are_trained_on_as_small_copies(tmp_path, monkeypatch):
     root = tmp_path / "large"
     for name in ("closing", "opening"):
         (root / name).mkdir(parents=True)
         for number in range(2):
             title = f"{name} {number}"
             write_video(root / name / f"{number}", 3, codec="h264", size=(360, 480), title=title)
-    config = prepared("--data.root", root, "--output", tmp_path / "run").config
+    words = ["--data.root", root, "--output", tmp_path / "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "measure_epoch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepared(*words, "--data.crop_size", "96", "--data.short_side", "96")
+    config = prepared(*words).config
     train, validation = (
         manifest_of(source, config.data.root, classes=("closing", "opening"))
         for source in (config.data.train_list, config.data.validation_list)

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from tdn import cli
+from tdn.config import Config
 from tdn.config_loading import load_config
 from tdn.own_videos import run as stages
+from tdn.own_videos.prepare import Prepared
 from tdn.training.step import TrainingStep
 from tests.tdn.own_videos.people import CLASSES, ten_videos
 
@@ -135,6 +137,37 @@ def test_a_mistake_is_one_line_and_leaves_nothing(folder, monkeypatch, capsys, w
     assert captured.err.count("\n") == 1
     assert names in captured.err
     assert not (folder / "mistake").exists()
+
+
+def test_another_test_protocol_tests_again(tmp_path, monkeypatch):
+    done: list[str] = []
+
+    def make(name: str) -> None:
+        done.append(name)
+        (tmp_path / name).touch()
+
+    monkeypatch.setattr(stages, "evaluate", lambda *_: make("metrics.json"))
+    for name, file in (("_predict", "predictions.json"), ("_export", "network.pt2")):
+        monkeypatch.setattr(stages._Run, name, lambda _run, file=file: make(file))
+    monkeypatch.setattr(stages._Run, "_report", lambda _run: make("report.html"))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.pt").touch()
+    (tmp_path / "own-videos.json").write_text("{}")
+    config = Config(output=str(tmp_path))
+
+    def finish() -> list[str]:
+        done.clear()
+        for file in tmp_path.iterdir():  # all long ago: a clock has its ticks
+            os.utime(file, (1, 1))
+        os.utime(tmp_path / "checkpoints" / "last.pt", (1, 1))
+        stages._Run(Prepared(config, 1, 1.0)).finish()
+        return done
+
+    assert finish() == ["metrics.json", "predictions.json", "network.pt2", "report.html"]
+    assert finish() == []
+    config.evaluation.clips = 10
+    assert finish() == ["metrics.json", "report.html"]
+    assert finish() == []
 
 
 def test_processes_of_torchrun_are_told_that_it_starts_them_itself(folder, monkeypatch, capsys):
