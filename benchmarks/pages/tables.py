@@ -169,6 +169,7 @@ OVERHEAD: Mapping[str, Column] = {
     "network": case("model"),
     "processes": case("processes"),
     "in": case("precision"),
+    "steps a line of the log": value("steps_a_turn", ".0f"),
     "ms of a bare step": value("time_ms_bare"),
     "% more time": error("time_overhead"),
     "% more CPU time": error("cpu_overhead"),
