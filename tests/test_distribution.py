@@ -126,6 +126,14 @@ def test_types_and_style_are_checked_for_the_oldest_python_that_it_installs_with
     assert re.findall(r'^target-version = "py3(\d+)"', settings, re.MULTILINE) == [oldest]
 
 
+def test_where_to_clone_from_is_told_in_one_place():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    texts = {str(page.relative_to(ROOT)): page.read_text() for page in pages}
+    cloned = re.findall(r"git clone ([^\s`]+)", " ".join(texts.values()))
+    assert set(cloned) == {"URL"}
+    assert [name for name, text in texts.items() if "git remote get-url" in text] == ["README.md"]
+
+
 def test_the_changelog_is_kept_as_such_files_are():
     """As keepachangelog.com says: newest first, dated, changes in groups; each version a link."""
     text = (ROOT / "CHANGELOG.md").read_text()
@@ -145,6 +153,7 @@ def test_the_citation_names_the_software_and_the_paper():
     assert cited["message"]
     assert cited["license"] in (ROOT / "setup.py").read_text()
     assert cited["type"] == "software"
+    assert cited["authors"] == [{"name": "TDN maintainers"}]
     (paper,) = cited["references"]
     assert paper["title"].startswith("TDN: Temporal Difference Networks")
     for people in (cited["authors"], paper["authors"]):
