@@ -34,12 +34,11 @@ pictures: demo
 
 # What needs a browser or Slurm fails without, rather than being skipped, in CI or where it is found;
 # what needs hosts with a network of their own, where one has the rights to make them.
-# Three workers, for two cores: some tests wait for processes and clusters.
 test: $(VENV)/installed-for-tests lint browser slurm
 	@if [ -n "$$CI" ] || $(FIND_BROWSER); then export TDN_NEEDS_BROWSER=1; fi; \
 	if [ -n "$$CI" ] || $(FIND_SLURM); then export TDN_NEEDS_SLURM=1; fi; \
 	if $(FIND_NAMESPACES); then export TDN_NEEDS_HOSTS=1; fi; \
-	$(RUN) -m pytest -n 3 --dist worksteal
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 trials: $(VENV)/installed-for-tests
 	TDN_KILL_TRIALS=$(TRIALS) $(RUN) -m pytest -v tests/tdn/training/test_kill_trials.py

@@ -61,7 +61,7 @@ def make_test(machine: Path, user: int = 0, **environment: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_with_a_browser_none_of_its_tests_may_be_skipped(machine, name):
     program(machine / "bin" / name, "")
-    assert "-n 3 --dist worksteal browser:1" in make_test(machine)
+    assert "-n 2 --dist worksteal browser:1" in make_test(machine)
 
 
 def test_a_browser_is_installed_where_that_is_possible(machine):
@@ -72,7 +72,7 @@ def test_a_browser_is_installed_where_that_is_possible(machine):
     program(machine / "bin" / "apt-get", script)
     assert "skipped" in make_test(machine, user=1000)
     assert not installed.exists()
-    assert "-n 3 --dist worksteal browser:1" in make_test(machine)
+    assert "-n 2 --dist worksteal browser:1" in make_test(machine)
     assert installed.exists()
 
 
@@ -80,8 +80,8 @@ def test_without_one_its_tests_are_skipped_but_not_in_ci(machine):
     program(machine / "bin" / "apt-get", "exit 1")
     told = make_test(machine)
     assert "skipped" in told
-    assert "-n 3 --dist worksteal browser: " in told
-    assert "-n 3 --dist worksteal browser:1" in make_test(machine, CI="true")
+    assert "-n 2 --dist worksteal browser: " in told
+    assert "-n 2 --dist worksteal browser:1" in make_test(machine, CI="true")
 
 
 def test_slurm_is_installed_and_needed_likewise(machine):
