@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tdn.own_videos import weights as weight_files
 from tdn.own_videos.copies import are_worth_it, copy_training_videos
 from tdn.own_videos.lists import Lists
 from tdn.own_videos.machine import this_machine
+from tdn.own_videos.request import Request, given_keys, without
 from tdn.own_videos.split import Video, group, split
 from tdn.own_videos.trial import measure_epoch
 from tdn.pipelines.indexing.manifest_cache import manifest_of
@@ -30,71 +30,11 @@ from tdn.pipelines.sources.listing import read_class_names
 from tdn.training.saving.run_folder import RunFolder
 from tdn.training.saving.run_lock import run_lock
 
-MANY_CLASSES = 1_000_000
-"""As many as no network has: until they are counted."""
 _PLACES = ("data.root", "data.train_list", "data.validation_list", "output")
 """Keys that a run's own configuration has complete, whatever folder a command is given in."""
 FETCH = "https://download.pytorch.org/models/"
 IMAGENET = {"cpu": "resnet18-f37072fd.pth", "cuda": "resnet50-19c8e357.pth"}
 """Files there, of networks that were trained on ImageNet."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command asks for.
-
-    Attributes:
-        words: Keys and values, as given.
-        config: The defaults with these.
-        minutes: For training; None for what is usual.
-    """
-
-    words: tuple[str, ...]
-    config: Config
-    minutes: float | None
-
-    @classmethod
-    def of(cls, words: Sequence[str], minutes: float | None) -> Request:
-        """Read and check the words.
-
-        Raises:
-            UserError: One does not fit, or they name no videos.
-        """
-        if minutes is not None and not 0 < minutes < float("inf"):
-            raise UserError(f"--minutes: {minutes:g} does not fit; give a number above 0")
-        if "RANK" in os.environ:
-            raise UserError(
-                "without --config this is not for torchrun: it starts a process for each GPU itself"
-            )
-        config = load_config(None, ["--model.num_classes", str(MANY_CLASSES), *words])
-        data = config.data
-        if bool(data.train_list) != bool(data.validation_list):
-            given, other = ("train", "validation")[:: 1 if data.train_list else -1]
-            raise UserError(
-                f"data.{given}_list: is given without data.{other}_list; give both, or neither and "
-                "data.root, to have its videos divided"
-            )
-        if not (data.root or data.train_list):
-            raise UserError(
-                "give --data.root FOLDER, which has a folder of videos for each class, or a "
-                "configuration with --config FILE"
-            )
-        if "output" not in given_keys(words):
-            place = Path(data.root) if data.root else Path(data.train_list).parent
-            config.output = str(Path("runs", place.resolve().name or "videos"))
-        return cls(tuple(words), config, minutes)
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What a run is made of once and for all."""
-        data = absolute_paths(self.config).data
-        names = ("root", "train_list", "validation_list")
-        return {"seed": self.config.seed} | {name: getattr(data, name) for name in names}
-
-    @property
-    def divides(self) -> bool:
-        """Whether the videos are to be divided, as no lists are given."""
-        return not self.config.data.train_list
 
 
 @dataclass(frozen=True)
@@ -110,11 +50,6 @@ class Prepared:
     config: Config
     processes: int
     epoch_seconds: float
-
-
-def given_keys(words: Sequence[str]) -> frozenset[str]:
-    """The keys among words such as ``--optimizer.lr 0.1`` and ``--seed=3``."""
-    return frozenset(word[2:].split("=")[0] for word in words if word.startswith("--"))
 
 
 def prepare(request: Request) -> Prepared:
@@ -188,18 +123,6 @@ def _tell_changes(request: Request, folder: RunFolder) -> None:
             f"{root}: files are {changes} since; the run keeps its lists, {lists.train} and "
             f"{lists.validation}: give another --output for a run with all that is there now"
         )
-
-
-def without(words: Sequence[str], keys: Collection[str]) -> list[str]:
-    """The words without these keys and their values."""
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if word.startswith("--"):
-            skip = word[2:].split("=")[0] in keys
-        if not skip:
-            kept.append(word)
-    return kept
 
 
 class _New:

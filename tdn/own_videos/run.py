@@ -16,8 +16,9 @@ from tdn.evaluation.evaluator import evaluate
 from tdn.exporting import export
 from tdn.files import write_text_atomically
 from tdn.own_videos.choices import MINUTES
-from tdn.own_videos.prepare import Prepared, Request, prepare, without
+from tdn.own_videos.prepare import Prepared, prepare
 from tdn.own_videos.processes import train_on
+from tdn.own_videos.request import Request, without
 from tdn.own_videos.summary import summary
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.sources.listing import read_class_names

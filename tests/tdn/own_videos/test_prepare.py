@@ -17,7 +17,8 @@ from tdn.own_videos.choices import Videos
 from tdn.own_videos.copies import are_worth_it
 from tdn.own_videos.lists import Lists
 from tdn.own_videos.machine import Machine
-from tdn.own_videos.prepare import Request, given_keys, prepare, without
+from tdn.own_videos.prepare import prepare
+from tdn.own_videos.request import Request, given_keys, without
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tests.videos import write_list, write_video
 
