@@ -135,7 +135,7 @@ def test_where_to_clone_from_is_told_in_one_place():
 
 
 def test_the_changelog_is_kept_as_such_files_are():
-    """As keepachangelog.com says: newest first, dated, changes in groups; each version a link."""
+    """As keepachangelog.com says: newest first, dated, changes in groups."""
     text = (ROOT / "CHANGELOG.md").read_text()
     versions = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
     assert versions[0] == ("Unreleased", "")

