@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tdn.errors import UserError
 from tdn.files import write_text_atomically
 from tdn.own_videos import choices as ch
 from tdn.own_videos import folder as video_folder
+from tdn.own_videos import going_on
 from tdn.own_videos import weights as weight_files
 from tdn.own_videos.copies import are_worth_it, copy_training_videos
 from tdn.own_videos.lists import Lists
@@ -76,21 +78,18 @@ def _found(request: Request, folder: RunFolder, record: Path) -> Prepared:
     """A run that was prepared before, with what is now asked for otherwise."""
     former = json.loads(record.read_text(encoding="utf-8"))
     keys = given_keys(request.words)
-    for name, value in request.about.items():
-        if former["about"][name] != value and (name != "seed" or "seed" in keys):
-            key = name if name == "seed" else f"data.{name}"
-            raise UserError(
-                f"{key}: {value} does not go with {folder.root}, which was started with "
-                f"{former['about'][name]}; give another --output"
-            )
-    print(f"{folder.root}: goes on with the lists and settings that it was started with")
-    if request.divides:
-        _tell_changes(request, folder)
-    config = load_config(folder.config, without(request.words, _PLACES))
-    config.output = request.config.output
+    about = request.about
+    if "seed" not in keys:
+        del about["seed"]
+    going_on.check_about(folder.root, about, former["about"])
+    epochs = None
     if request.minutes is not None and "training.epochs" not in keys:
         epochs = ch.epochs_in(former["epoch_seconds"], request.minutes, ch.NO_LIMIT)
-        config.training.epochs = epochs
+    config = going_on.settings_now(folder, without(request.words, _PLACES), epochs)
+    config.output = request.config.output
+    if request.divides:
+        _tell_changes(request, folder)
+    if epochs is not None:
         print(f"training.epochs {epochs}: {request.minutes:g} minutes in all")
     if "training.accumulate" not in keys:
         _keep_step(config, former)
@@ -197,7 +196,7 @@ class _New:
             "about": self.request.about,
             "processes": prepared.processes,
             "accumulate": config.training.accumulate,
-            "epoch_seconds": round(prepared.epoch_seconds, 3),
+            "epoch_seconds": prepared.epoch_seconds,  # whole: the same minutes, the same epochs
         }
         write_text_atomically(record, json.dumps(content, indent=2) + "\n")
         write_text_atomically(folder.config, dump_config(absolute_paths(config)))
@@ -261,7 +260,8 @@ class _New:
             file = IMAGENET["cuda" if self.machine.gpus else "cpu"]
             print(
                 "It starts from random weights. With some to start from it does better: fetch "
-                f"{FETCH}{file} and add --model.pretrained {file}"
+                f"{FETCH}{file} and add --model.pretrained {file} --output "
+                f"{shlex.quote(self.given.output + '-tuned')}"
             )
 
 

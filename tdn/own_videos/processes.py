@@ -32,10 +32,14 @@ def train_on(config: Config, processes: int) -> int:
     if processes == 1:
         return 0 if train(config).completed else STOPPED
     launcher = ["-m", "tdn.launcher", "--standalone", f"--nproc-per-node={processes}"]
-    file = Path(config.output) / "config.yaml"
+    # Not config.yaml, which says what is trained with, and not what is refused.
+    file = Path(config.output) / "asked-for.yaml"
     write_text_atomically(file, dump_config(absolute_paths(config)))
     command = ["-m", "tdn", "train", "--config", str(file)]
-    return run_to_its_end([sys.executable, *launcher, *command])
+    try:
+        return run_to_its_end([sys.executable, *launcher, *command])
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def run_to_its_end(command: Sequence[str]) -> int:

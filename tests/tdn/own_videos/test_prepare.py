@@ -20,6 +20,7 @@ from tdn.own_videos.machine import Machine
 from tdn.own_videos.prepare import prepare
 from tdn.own_videos.request import Request, given_keys, without
 from tdn.pipelines.indexing.manifest_cache import manifest_of
+from tdn.training.saving import checkpoint_file
 from tests.videos import write_list, write_video
 
 SECONDS = 2.5
@@ -114,6 +115,62 @@ def test_another_split_or_folder_is_another_run(root, tmp_path, words, key):
     words = [word.replace("ROOT", str(root)) for word in words]
     with pytest.raises(UserError, match=f"^{key}: .*another --output"):
         prepared("--data.root", root, "--output", tmp_path / "run", *words)
+
+
+def test_a_run_is_found_by_any_spelling_of_its_paths(root, tmp_path, monkeypatch):
+    names = tmp_path / "names.txt"
+    names.write_text("right hand\nleft hand\n")
+    words = ["--output", tmp_path / "run", "--data.classes", names]
+    kept = prepared("--data.root", root, *words).config.data
+    monkeypatch.chdir(root / "left hand")
+    again = prepared("--data.root", "../../videos", *words).config.data
+    assert again == kept
+    names.write_text("left hand\nright hand\n")
+    with pytest.raises(UserError, match=r"^data.classes: .*another --output"):
+        prepared("--data.root", root, *words)
+
+
+def test_no_setting_of_a_run_that_is_there_is_ignored_in_silence(root, tmp_path, capsys):
+    words = ["--data.root", root, "--output", tmp_path, "--training.epochs", "6"]
+    prepared(*words)
+    written = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "metrics.json").touch()
+
+    def refuses(key: str, *more: str) -> str:
+        with pytest.raises(UserError, match=f"^{key}: .*--output") as refused:
+            prepared(*words, *more)
+        assert (tmp_path / "config.yaml").read_text() == written
+        return str(refused.value)
+
+    # What it is made of never changes, whether the file is there or not.
+    assert "nothere.pth" in refuses("model.pretrained", "--model.pretrained", "nothere.pth")
+    refuses("model.width", "--model.width", "8")
+    # What still acts is told.
+    capsys.readouterr()
+    assert prepared(*words, "--optimizer.lr", "0.5").config.optimizer.lr == 0.5
+    assert "optimizer.lr: 0.5" in capsys.readouterr().out
+
+    (tmp_path / "checkpoints").mkdir()
+    state = dict.fromkeys(checkpoint_file._NEEDED, 0) | {"epoch": 6}
+    checkpoint_file.write_checkpoint(tmp_path / "checkpoints" / "last.pt", state)
+    prepared(*words)
+    told = refuses("optimizer.lr", "--optimizer.lr", "0.5")
+    assert "0.5" in told
+    assert "--training.epochs 12" in told
+    refuses("data.flip", "--data.flip", "false")
+    refuses("training.epochs", "--training.epochs", "3")
+    longer = prepared(*words, "--optimizer.lr", "0.5", "--training.epochs", "12").config
+    assert (longer.optimizer.lr, longer.training.epochs) == (0.5, 12)
+    # A test asked for otherwise is done again, and its settings are kept; others are not.
+    assert (tmp_path / "metrics.json").exists()
+    prepared(*words, "--evaluation.clips", "2", "--data.num_threads", "1")
+    assert not (tmp_path / "metrics.json").exists()
+    assert prepared(*words).config.evaluation.clips == 2
+    now = (tmp_path / "config.yaml").read_text()
+    assert now.replace("clips: 2", "clips: 1") == written
+    # Fewer minutes than it took.
+    with pytest.raises(UserError, match=r"^--minutes: "):
+        prepared(*words[:-2], minutes=0.1)
 
 
 def test_a_run_with_a_configuration_is_left_alone(root, tmp_path):

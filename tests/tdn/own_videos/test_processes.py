@@ -49,11 +49,18 @@ def test_the_status_is_a_shell_s(code, status):
 
 def test_several_processes_read_what_was_asked_for_last(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(processes, "run_to_its_end", lambda words: started.append(words) or 75)
+
+    def run(words):
+        started.append((words, load_config(Path(words[-1]))))
+        return 75
+
+    monkeypatch.setattr(processes, "run_to_its_end", run)
     config = Config(output=str(tmp_path / "run"))
     config.model.num_classes, config.training.epochs = 3, 11
     assert train_on(config, 4) == 75
-    ((_, *words),) = started
+    ((words, asked),) = started
     assert "--nproc-per-node=4" in words
     assert words[-4:-1] == ["tdn", "train", "--config"]
-    assert load_config(Path(words[-1])).training.epochs == 11
+    assert asked.training.epochs == 11
+    # What it was asked for is not what it has done: the trainer writes config.yaml.
+    assert not any((tmp_path / "run").iterdir())
