@@ -91,6 +91,8 @@ def settings_now(folder: RunFolder, words: Sequence[str], epochs: int | None = N
     complete = found is not None and done >= config.training.epochs
     if complete:
         _check_complete(folder.root, changes, done)
+    if epochs is not None:
+        changes.pop("training.epochs", None)  # who asks for minutes tells them
     but = ", but for these" if changes else ""
     print(f"{folder.root}: goes on with the lists and settings that it was started with{but}")
     for key, change in changes.items():
