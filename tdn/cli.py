@@ -12,6 +12,7 @@ is instant.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import importlib
 import logging
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import NoReturn
 
 import tdn
+from tdn.config import Config
 from tdn.errors import UserError
 
 COMMANDS = (
@@ -186,8 +188,19 @@ def _parse(prog: str, module: ModuleType, words: list[str]) -> argparse.Namespac
     arguments, overrides = parser.parse_known_args(words)
     if overrides and arguments.config is None and configured == "optional":
         parser.error(f"{overrides[0]}: is no option; keys of a configuration need --config FILE")
+    _check_own(parser, overrides)
     arguments.overrides = overrides
     return arguments
+
+
+def _check_own(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
+    """Refuse a misspelt option of the command's own, which would be taken for a key."""
+    own = [name for action in parser._actions for name in action.option_strings]
+    keys = [f"--{field.name}" for field in dataclasses.fields(Config)]
+    for word in (word.split("=")[0] for word in overrides if word.startswith("--")):
+        close = difflib.get_close_matches(word, own, n=1, cutoff=0.8)
+        if close and "." not in word and word not in keys:
+            raise UserError(f"unknown option '{word}'; did you mean '{close[0]}'?")
 
 
 def _print_configured_help(parser: argparse.ArgumentParser) -> None:

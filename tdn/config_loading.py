@@ -180,9 +180,7 @@ def _suggestion(key: str, before: str = "") -> str:
     if not close:
         names = known + sorted({name.split(".")[0] for name in known})
         close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    return (
-        f"; did you mean '{before}{close[0]}'?" if close else "; 'tdn train --help' lists all keys"
-    )
+    return f"; did you mean '{before}{close[0]}'?" if close else "; 'tdn train --help' lists all"
 
 
 def _one_line(message: str) -> str:

@@ -84,6 +84,9 @@ def _run_without_config(arguments: argparse.Namespace) -> int:
         )
     if arguments.profile is not None:
         raise UserError("--profile: needs --config; give the config.yaml in the run folder")
-    from tdn.own_videos.run import train_on_folder
+    from tdn.own_videos.request import Request
 
-    return train_on_folder(arguments.overrides, arguments.minutes)
+    request = Request.of(arguments.overrides, arguments.minutes)
+    from tdn.own_videos.run import train_on_folder  # takes seconds, which a mistake need not wait
+
+    return train_on_folder(request)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from tdn.errors import UserError
+from tdn.own_videos.class_folders import check_class_folders, folders_in, videos_in
 from tdn.own_videos.split import Video
 from tdn.pipelines.indexing.manifest_cache import manifest_of
 from tdn.pipelines.manifests.manifest import Manifest
 from tdn.pipelines.sources.class_folders import read_class_folders
-from tdn.pipelines.sources.listing import VIDEOS
 
 TRAIN = ("train", "training")
 VALIDATION = ("validation", "val", "valid", "dev")
@@ -53,7 +52,7 @@ def look_into(root: Path, template: str = "") -> VideoFolder:
     Raises:
         UserError: There are no class folders with videos, or a class has no usable one.
     """
-    _check(root)
+    check_class_folders(root)
     manifest = manifest_of(root, template=template)
     found: dict[str, list[Video]] = {}
     unusable = 0
@@ -76,7 +75,7 @@ def look_into(root: Path, template: str = "") -> VideoFolder:
         notes.append(f"left out: {unusable} of {len(paths)} files, named above: no usable videos")
     tops = [root / top for top in sides] or [root]
     named: dict[str, set[str]] = {}
-    for entry in (entry for top in tops for entry in _folders_in(top)):
+    for entry in (entry for top in tops for entry in folders_in(top)):
         named.setdefault(_class_name(entry.name), set()).add(entry.name)
     notes += [
         f"one class, '{name}', as their names differ in spaces alone: {_listed(sorted(alike))}"
@@ -90,43 +89,6 @@ def look_into(root: Path, template: str = "") -> VideoFolder:
 def _class_name(folder: str) -> str:
     """The name of a folder's class, as lists keep it."""
     return " ".join(folder.split())
-
-
-def _check(root: Path) -> None:
-    """Refuse what is no folder with class folders."""
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "there is no such folder"
-        raise UserError(
-            f"data.root: {root}: {what}; give a folder that has a folder of videos for each class"
-        )
-    if _folders_in(root):
-        return
-    videos = len(_videos_in(root))
-    if videos:
-        raise UserError(
-            f"data.root: {root}: holds {videos} videos but no class folders; put the videos of "
-            f"each class into a folder with its name, such as {root / 'walking'}"
-        )
-    raise UserError(
-        f"data.root: {root}: holds no class folders; make one for each class, and put its videos "
-        "in it"
-    )
-
-
-def _folders_in(folder: Path) -> list[os.DirEntry[str]]:
-    """The folders right in a folder, but for those that are hidden."""
-    return [e for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")]
-
-
-def _videos_in(folder: Path) -> list[str]:
-    """Names of the video files right in a folder."""
-    return sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if not entry.name.startswith(".")
-        and entry.name.lower().endswith(VIDEOS)
-        and not entry.is_dir()
-    )
 
 
 def _sides(paths: Iterable[str]) -> dict[str, str]:
@@ -152,7 +114,7 @@ def _notes_of_sides(root: Path, paths: Iterable[str], sides: dict[str, str]) -> 
 
 def _notes_of_strays(root: Path) -> list[str]:
     """Videos that belong to no class."""
-    strays = _videos_in(root)
+    strays = videos_in(root)
     if not strays:
         return []
     return [f"not used, as of no class: {_listed(strays)} right in {root}"]
@@ -225,8 +187,10 @@ class Changes(NamedTuple):
     changed: int
 
     def __str__(self) -> str:
-        counted = ((count, name) for name, count in self._asdict().items() if count)
-        return ", ".join(f"{count} {name}" for count, name in counted)
+        counted = [(count, name) for name, count in self._asdict().items() if count]
+        (first, name), *others = counted
+        told = [f"{first} file{'s are' if first > 1 else ' is'} {name}"]
+        return ", ".join(told + [f"{count} {name}" for count, name in others])
 
 
 def changes(root: Path, manifest: Manifest) -> Changes:

@@ -119,7 +119,7 @@ def _tell_changes(request: Request, folder: RunFolder) -> None:
     changes = video_folder.changes(root, Manifest(lists.found))
     if any(changes):
         print(
-            f"{root}: files are {changes} since; the run keeps its lists, {lists.train} and "
+            f"{root}: {changes} since; the run keeps its lists, {lists.train} and "
             f"{lists.validation}: give another --output for a run with all that is there now"
         )
 

@@ -1,4 +1,4 @@
-"""What a command asks of a run on a folder of videos, as its words say it."""
+"""What a command asks for, read and checked before anything that takes seconds to import."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from tdn.config import Config
 from tdn.config_loading import absolute_paths, load_config
 from tdn.errors import UserError
+from tdn.own_videos.class_folders import check_class_folders
 
 MANY_CLASSES = 1_000_000
 """As many as no network has: until they are counted."""
@@ -56,6 +57,8 @@ class Request:
                 "give --data.root FOLDER, which has a folder of videos for each class, or a "
                 "configuration with --config FILE"
             )
+        if not data.train_list:
+            check_class_folders(Path(data.root))
         if "output" not in given_keys(words):
             place = Path(data.root) if data.root else Path(data.train_list).parent
             config.output = str(Path("runs", place.resolve().name or "videos"))

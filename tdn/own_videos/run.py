@@ -6,7 +6,8 @@ Interrupted anywhere, the same command goes on where it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,30 @@ from tdn.trained import load_trained
 from tdn.training.saving.run_folder import RunFolder
 
 
-def train_on_folder(words: Sequence[str], minutes: float | None = None) -> int:
+def train_on_folder(request: Request) -> int:
     """Train on a folder of videos, test, predict, export and report.
 
     Args:
-        words: Keys of the configuration and values, ``--data.root`` among them.
-        minutes: For training; by default what is usual for the machine.
+        request: What is asked for.
 
     Returns:
-        The exit status: 0 when all is done, 75 if the training was asked to stop.
+        The exit status: 0 when all is done, 75 if it was asked to stop.
 
     Raises:
         UserError: The videos, a setting or the run folder cannot be used.
         SystemExit: Status 75: the evaluation was asked to stop.
     """
-    request = Request.of(words, minutes)
     prepared = prepare(request)
     status = train_on(prepared.config, prepared.processes)
     if status:
         return status
     run = _Run(prepared)
-    run.finish()
-    again = ["tdn", "train", *without(words, ("training.epochs",))]
+    try:
+        run.finish()
+    except KeyboardInterrupt:
+        print("stopped on request: the same command goes on", flush=True)
+        return os.EX_TEMPFAIL
+    again = ["tdn", "train", *without(request.words, ("training.epochs",))]
     print(summary(run.root, run.files(), again, run.minutes))
     return 0
 

@@ -130,4 +130,4 @@ def test_changes_are_noticed(fill, video):
     shutil.copy(video, root / "walk/newer.mp4")
     os.utime(root / "run/c.mp4")
     assert changes(root, manifest) == Changes(new=2, gone=1, changed=1)
-    assert str(Changes(2, 0, 1)) == "2 new, 1 changed"
+    assert str(Changes(2, 0, 1)) == "2 files are new, 1 changed"

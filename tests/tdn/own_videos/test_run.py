@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ def test_from_a_folder_to_everything_and_nothing_twice(folder, monkeypatch, capf
     assert config.training.epochs == 2
     assert Path(config.data.train_list) == run / "train.csv"
 
+    # Ctrl-C in what follows the training: the same command goes on.
+    def interrupted(*_arguments: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "write_report", interrupted)
+        page = (run / "report.html").read_bytes()
+        (run / "report.html").unlink()
+        assert tdn(*command) == os.EX_TEMPFAIL
+    assert "the same command goes on" in capfd.readouterr().out
+    (run / "report.html").write_bytes(page)
+
     # Once more: nothing is done again; the commands that it ends with are right.
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     assert tdn(*command) == 0
@@ -106,7 +119,7 @@ def test_from_a_folder_to_everything_and_nothing_twice(folder, monkeypatch, capf
     monkeypatch.setattr(stages, "write_report", lambda _run, path, **_: made.append(path) or [])
     assert tdn(*command, "--training.epochs", "3") == 0
     told = capfd.readouterr().out
-    assert "1 gone" in told
+    assert "1 file is gone since" in told
     assert {name: (run / f"{name}.csv").read_text() for name in lists} == lists
     assert torch.load(run / "checkpoints" / "last.pt", weights_only=True)["epoch"] == 3
     for name in ("metrics.json", "predictions.json"):
@@ -118,6 +131,8 @@ MISTAKES = [
     (["--data.root", "nowhere"], "nowhere"),
     (["--data.root", "doors/closing a door"], "no class folders"),
     (["--data.roots", "doors"], "data.root"),
+    (["--data.root", "doors", "--minuts", "3"], "--minutes"),
+    (["--data.root", "doors", "--confg", "a.yaml"], "--config"),
     (["--output", "x"], "--data.root"),
     (["--data.root", "doors", "--minutes", "0"], "--minutes"),
     (["--data.root", "doors", "--profile", "1..2"], "--profile"),
@@ -168,6 +183,13 @@ def test_another_test_protocol_tests_again(tmp_path, monkeypatch):
     config.evaluation.clips = 10
     assert finish() == ["metrics.json", "report.html"]
     assert finish() == []
+
+
+@pytest.mark.parametrize("mistake", MISTAKES[:5])
+def test_a_mistake_in_the_command_is_told_before_torch_is_imported(folder, monkeypatch, mistake):
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, "tdn.own_videos.run", None)  # to import it is an error
+    assert tdn("train", *mistake[0]) == 2
 
 
 def test_processes_of_torchrun_are_told_that_it_starts_them_itself(folder, monkeypatch, capsys):
