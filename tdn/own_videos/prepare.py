@@ -18,7 +18,7 @@ from tdn.errors import UserError
 from tdn.files import write_text_atomically
 from tdn.own_videos import choices as ch
 from tdn.own_videos import folder as video_folder
-from tdn.own_videos import going_on
+from tdn.own_videos import continuing
 from tdn.own_videos import weights as weight_files
 from tdn.own_videos.copies import are_worth_it, copy_training_videos
 from tdn.own_videos.lists import Lists
@@ -81,11 +81,11 @@ def _found(request: Request, folder: RunFolder, record: Path) -> Prepared:
     about = request.about
     if "seed" not in keys:
         del about["seed"]
-    going_on.check_about(folder.root, about, former["about"])
+    continuing.check_about(folder.root, about, former["about"])
     epochs = None
     if request.minutes is not None and "training.epochs" not in keys:
         epochs = ch.epochs_in(former["epoch_seconds"], request.minutes, ch.NO_LIMIT)
-    config = going_on.settings_now(folder, without(request.words, _PLACES), epochs)
+    config = continuing.settings_now(folder, without(request.words, _PLACES), epochs)
     config.output = request.config.output
     if request.divides:
         _tell_changes(request, folder)
