@@ -17,8 +17,8 @@ from tdn.config_loading import absolute_paths, check_config, dump_config, load_c
 from tdn.errors import UserError
 from tdn.files import write_text_atomically
 from tdn.own_videos import choices as ch
-from tdn.own_videos import folder as video_folder
 from tdn.own_videos import continuing
+from tdn.own_videos import folder as video_folder
 from tdn.own_videos import weights as weight_files
 from tdn.own_videos.copies import are_worth_it, copy_training_videos
 from tdn.own_videos.lists import Lists
