@@ -32,9 +32,14 @@ if not torch.cuda.is_available():
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")
 
-# A shell's background jobs ignore Ctrl-C, and so would all that they start.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background jobs ignore Ctrl-C, those of nohup a lost terminal, and so would all that they
+# start.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 _numbers = itertools.count()
 

@@ -297,7 +297,7 @@ def stall(folder: Path) -> None:
     """The second process waits for its data until the stall is told; then both go on."""
     told = folder / "run" / "stall.txt"
     before_batches(lambda *at: at == (1, 2) and wait_for(told), ranks=(1,))
-    settings = {"data__batch_size": 4, "training__stall_timeout": 0.4}
+    settings = {"data__batch_size": 4, "training__stall_timeout": 2.0}
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         result = train(synthetic.tiny_config(str(folder / "run"), **settings))
