@@ -37,8 +37,9 @@ def meet(host="localhost"):
     return store, Board(store)
 
 
-def _work(plan, prepare, results):
+def _work(plans, prepare, results):
     prepare()
+    plan = plans.recv()
     address, patience = (plan.host, plan.port), timedelta(seconds=30)
     store = dist.TCPStore(*address, is_master=False, timeout=patience)
     results.put((plan.team.rank, measure(plan, store)))
@@ -53,18 +54,21 @@ def measure_team(processes, prepare, host="localhost", at=lambda make: make()):
         host: Where they find the store.
         at: Calls what makes the store, in the right place.
     """
-    store, board = at(lambda: meet(host))
-    names = tuple("abcdefgh"[: len(processes)])
-    plan = Plan("gloo", host, store.port, "", names, processes, 30.0)
     places = [(node, place) for node, count in enumerate(processes) for place in range(count)]
     results = _FORK.Queue()
-    workers = []
-    for rank, (node, place) in enumerate(places):
-        own = dataclasses.replace(plan, node=node, place=place)
-        todo = (own, prepare.get(rank, lambda: None), results)
+    plans, workers = [], []
+    for rank in range(len(places)):  # before the store has a thread, whose locks a fork would keep
+        receiving, sending = _FORK.Pipe(duplex=False)
+        todo = (receiving, prepare.get(rank, lambda: None), results)
         workers.append(_FORK.Process(target=_work, args=todo, daemon=True))
         workers[-1].start()
+        plans.append(sending)
     try:
+        store, board = at(lambda: meet(host))
+        names = tuple("abcdefgh"[: len(processes)])
+        plan = Plan("gloo", host, store.port, "", names, processes, 30.0)
+        for sending, (node, place) in zip(plans, places, strict=True):
+            sending.send(dataclasses.replace(plan, node=node, place=place))
         found = dict(results.get(timeout=60) for _ in workers)
     finally:
         for worker in workers:
