@@ -71,7 +71,7 @@ setup(
         "export": EXPORT,
         "benchmarks": ["decord>=0.6; platform_machine == 'x86_64'"],  # a peer of the loader
         "test": [
-            "pytest>=8",
+            "pytest>=9",
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",

@@ -32,8 +32,7 @@ if not torch.cuda.is_available():
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")
 
-# A shell's background jobs ignore Ctrl-C, those of nohup a lost terminal, and so would all that they
-# start.
+# A shell's background jobs ignore Ctrl-C, those of nohup a lost terminal; so would all they start.
 for number, usual in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGHUP, signal.SIG_DFL),
@@ -67,6 +66,14 @@ def standing_prober(prober: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
             yield number, prober.ask(request)
 
     monkeypatch.setattr(probe_workers, "run_tasks", ask)
+
+
+@pytest.fixture(autouse=True)
+def same_scheduling() -> Iterator[None]:
+    """No test makes its process a real-time one, which would take the cores from all others."""
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ import numpy as np
 from av.codec.context import Flags
 from av.stream import Disposition
 
+from tdn.pipelines.videos.encoding import usual_scheduling
 from tests.videos import ENCODERS, numbered_frame, rotate_mp4, write_video
 
 os.environ.setdefault("SVT_LOG", "1")  # errors only
@@ -82,7 +83,7 @@ def encode(
     """
     if isinstance(pictures, int):
         pictures = [numbered_frame(number, *size) for number in range(pictures)]
-    with av.open(str(path), "w", options=mux or {}) as container:
+    with usual_scheduling(), av.open(str(path), "w", options=mux or {}) as container:
         stream = container.add_stream(
             {"av1": "libsvtav1", **ENCODERS}[codec],
             rate=12,

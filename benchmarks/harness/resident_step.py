@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdn.allocator import keep_freed_memory
 from tdn.config import Config, OptimizerConfig
 from tdn.pipelines.batch import Batch
 from tdn.trained import create_network
@@ -106,6 +107,8 @@ def configured_step(
         place: This process's among those that average their gradients; alone by default.
         group: Theirs, if they are not all that there are.
     """
+    if device.type == "cpu":
+        keep_freed_memory()  # as the trainer does
     torch.manual_seed(0)
     network: nn.Module = create_network(config.model)
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -64,7 +66,10 @@ def encode_video(
     """
     count = 0
     options = {"fflags": "+bitexact"}
-    with av.open(file, "w", format=codec.container, options=options) as container:
+    with (
+        usual_scheduling(),
+        av.open(file, "w", format=codec.container, options=options) as container,
+    ):
         stream = cast(
             av.VideoStream, container.add_stream(codec.encoder, rate=rate, options=codec.options)
         )
@@ -79,3 +84,19 @@ def encode_video(
         if count:
             container.mux(stream.encode())
     return count
+
+
+@contextmanager
+def usual_scheduling() -> Iterator[None]:
+    """Leave this thread scheduled as it was, whatever an encoder makes of it.
+
+    SVT-AV1, if root runs it, makes the thread that encodes a real-time one and leaves it so. What
+    that thread starts is one, too, and those that they wait for get no time: the program stands
+    still with all cores busy.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)

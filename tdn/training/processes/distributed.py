@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tdn.allocator import keep_freed_memory
 from tdn.config import TrainingConfig
 from tdn.devices import resolve_device
 from tdn.errors import UserError
@@ -140,6 +141,8 @@ def open_processes(training: TrainingConfig) -> Iterator[Processes]:
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True  # batches have the same shape, but for a last one
     whereabouts = Whereabouts(*([NvtxRanges()] if device.type == "cuda" else []))
+    if device.type == "cpu":
+        keep_freed_memory()
     if training.cpu_threads:
         torch.set_num_threads(training.cpu_threads)
     if "RANK" not in os.environ:
