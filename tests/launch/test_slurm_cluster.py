@@ -28,8 +28,7 @@ if [[ "$*" == *fail* && "$SLURM_NODEID" == 0 ]]; then
   while [[ ! -e at-work-1 ]]; do sleep 0.1; done
   exit 1
 fi
-sleep 60 &
-wait
+while :; do sleep 60 & wait; done  # Slurm may end the sleep before this script hears of anything
 """
 
 
