@@ -7,8 +7,7 @@
 steps: forward, backward and update on clips that lie on the device, for the released code's order
 of arithmetic with torch's defaults (a), all in TF32, under AMP (b), and under AMP in channels_last
 by torch.compile (c); for ours (d), and ours by torch.compile and as CUDA graphs (e). On a CPU:
-(a), (a) in channels_last, (a) in a process that keeps freed memory as our trainer's does, and (d),
-all in fp32; --compile adds the compiled ones, after minutes.
+(a), (a) in channels_last and (d), all in fp32; --compile adds the compiled ones, after minutes.
 All start from the same weights and see the same clips; a peer whose losses leave those of strict
 fp32 by more than rounding does is wrong and not timed. Ours gets uint8 clips, the others floats
 that are normalised already. They take turns, and each ratio is of the same rounds. What is compiled

@@ -16,10 +16,9 @@ def keep_freed_memory() -> None:
 
     A training step frees all of its activations and gradients and asks for them again in the next
     one. Of large blocks glibc returns the pages each time, and the system clears each of them
-    before it is used again: a fifth of a step on a CPU. The process keeps the most memory that it
-    ever needed. Nothing changes where the environment says how memory is kept
-    (``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_``, ``GLIBC_TUNABLES``), nor in a C library
-    without ``mallopt``.
+    before it is used again. The process keeps the most memory that it ever needed. Nothing changes
+    where the environment says how memory is kept (``MALLOC_TRIM_THRESHOLD_``,
+    ``MALLOC_MMAP_THRESHOLD_``, ``GLIBC_TUNABLES``), nor in a C library without ``mallopt``.
     """
     if not any(name in os.environ for name in _CHOICES):
         set_thresholds(trim=_LARGE, mmap=_LARGE)

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import tdn
-from benchmarks.harness.allocator import hand_back_freed_memory
 from benchmarks.harness.literal_tdn import LiteralTDN
 from benchmarks.harness.resident_step import BareStep
-from tdn.allocator import keep_freed_memory
 from tdn.checkpoint import export_upstream
 from tdn.config import OptimizerConfig
 from tdn.kernels.short_term_stem import MEAN, STD
@@ -63,8 +61,6 @@ class StepPeer:
     channels_last: bool = False
     compile: str | None = None
     """The mode of torch.compile."""
-    keeps_memory: bool = False
-    """Whether the process keeps what it frees on a CPU, as our trainer has it."""
 
     @property
     def graphs(self) -> bool:
@@ -73,7 +69,7 @@ class StepPeer:
 
     def without_gpu(self) -> StepPeer:
         """The same on a CPU, which computes in fp32."""
-        return replace(self, precision="fp32", keeps_memory=self.ours)
+        return replace(self, precision="fp32")
 
 
 STRICT = StepPeer("released code, strict fp32", precision="fp32")
@@ -91,11 +87,7 @@ ON_GPU = (PLAIN, OURS, AMP, TF32)
 """In the order in which they are set up, as long as there is time."""
 COMPILED_ON_GPU = (COMPILED, OURS_COMPILED, OURS_GRAPHS)
 CHANNELS_LAST = StepPeer("released code, channels_last", precision="fp32", channels_last=True)
-MEMORY_KEPT = replace(
-    PLAIN.without_gpu(), name="released code, freed memory kept", keeps_memory=True
-)
-"""What it would gain by that alone."""
-ON_CPU = (PLAIN.without_gpu(), OURS.without_gpu(), CHANNELS_LAST, MEMORY_KEPT)
+ON_CPU = (PLAIN.without_gpu(), OURS.without_gpu(), CHANNELS_LAST)
 COMPILED_ON_CPU = (
     replace(COMPILED.without_gpu(), name="released code, channels_last, torch.compile"),
     OURS_COMPILED.without_gpu(),
@@ -144,8 +136,6 @@ def take_turn(peer: StepPeer, device: torch.device) -> Precision:
     precision = choose_precision("fp32" if defaults else peer.precision, device)
     if defaults:
         torch.backends.cudnn.allow_tf32 = True
-    if device.type == "cpu":
-        (keep_freed_memory if peer.keeps_memory else hand_back_freed_memory)()
     return precision
 
 

@@ -71,14 +71,8 @@ class Trainee:
         return self._step.gradient_bytes
 
     def turn(self, steps: int) -> None:
-        """Some steps in one go, after one that does not count.
-
-        On a GPU there is work ahead of them, as there is in training; on a CPU memory is where the
-        peer has it, not where the one before has left it.
-        """
+        """Some steps in one go. On a GPU there is work ahead of them, as there is in training."""
         take_turn(self.peer, self.device)
-        if self.device.type == "cpu":
-            self._step()
         synchronise(self.device.type)
         before = Usage.now()
         if self.device.type == "cuda":
@@ -96,7 +90,8 @@ class Trainee:
     def split_turn(self, steps: int) -> None:
         """Some steps whose parts are timed; that they are marked may cost them time."""
         take_turn(self.peer, self.device)
-        self._step()
+        if self.device.type == "cuda":
+            self._step()
         marks = [self._split_step() for _ in range(steps)]
         synchronise(self.device.type)
         for step in marks:
