@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[3]
 EPOCHS, STEPS = 3, 6
 MISTAKE = 2
 """The step in which a process meets a mistake, from 0; once it has been saved, that is over."""
+PACE = 0.1
+"""Seconds that a step takes at least: who kills, on a busy machine, too, must see it run."""
 TIME_LIMIT = 120
 """Seconds for anything."""
 
@@ -196,24 +198,26 @@ def _hold_up_until_told(stalls: Path) -> None:
 
 
 def main() -> int:
-    """What torchrun starts: ``tdn train``, in which one process may stall and meet a mistake."""
+    """What torchrun starts: ``tdn train``, not too fast; one process may meet a mistake."""
     from tdn.cli import main as command_line
     from tdn.errors import UserError
     from tdn.pipelines.loader import Loader
 
     run, *words = sys.argv[1:]
-    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and "TRIAL_MISTAKE" in os.environ:
+    fails = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and "TRIAL_MISTAKE" in os.environ
+    if fails:
         words += ["--training.stall_timeout", "1"]
-        batches = Loader.__iter__
+    batches = Loader.__iter__
 
-        def failing(self: Loader) -> Iterator[object]:
-            for number, batch in enumerate(batches(self)):
-                if number == MISTAKE and os.environ["RANK"] == "1":
-                    _hold_up_until_told(Path(run, "stall.txt"))
-                    raise UserError("clip 1.mp4: gone")
-                yield batch
+    def paced(self: Loader) -> Iterator[object]:
+        for number, batch in enumerate(batches(self)):
+            time.sleep(PACE)
+            if fails and number == MISTAKE and os.environ["RANK"] == "1":
+                _hold_up_until_told(Path(run, "stall.txt"))
+                raise UserError("clip 1.mp4: gone")
+            yield batch
 
-        Loader.__iter__ = failing  # type: ignore[method-assign]
+    Loader.__iter__ = paced  # type: ignore[method-assign]
     return command_line(["train", *words])
 
 
