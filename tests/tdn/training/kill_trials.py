@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 EPOCHS, STEPS = 3, 6
 MISTAKE = 2
 """The step in which a process meets a mistake, from 0; once it has been saved, that is over."""
-PACE = 0.1
+PACE = 0.05
 """Seconds that a step takes at least: who kills, on a busy machine, too, must see it run."""
 TIME_LIMIT = 120
 """Seconds for anything."""
