@@ -20,18 +20,7 @@ def keep_freed_memory() -> None:
     where the environment says how memory is kept (``MALLOC_TRIM_THRESHOLD_``,
     ``MALLOC_MMAP_THRESHOLD_``, ``GLIBC_TUNABLES``), nor in a C library without ``mallopt``.
     """
-    if not any(name in os.environ for name in _CHOICES):
-        set_thresholds(trim=_LARGE, mmap=_LARGE)
-
-
-def set_thresholds(trim: int, mmap: int) -> None:
-    """Set from which size on memory goes back to the system, from now on and in all threads.
-
-    Args:
-        trim: Bytes that lie free at the end of the heap.
-        mmap: Bytes of a block that has pages of its own.
-    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_TRIM_THRESHOLD, trim)
-        mallopt(_MMAP_THRESHOLD, mmap)
+    if mallopt is not None and not any(name in os.environ for name in _CHOICES):
+        mallopt(_TRIM_THRESHOLD, _LARGE)
+        mallopt(_MMAP_THRESHOLD, _LARGE)
